@@ -1,0 +1,13 @@
+//! What every stage shares: names, time, secrets, the shape of an error, failpoints. No I/O beyond a failpoint's.
+
+mod error;
+pub mod failpoint;
+mod name;
+mod secret;
+mod row;
+pub mod time;
+
+pub use error::{Blame, Diagnose, nearest};
+pub use row::{Operation, Row, RowChange};
+pub use name::{RunId, TableName};
+pub use secret::Secret;

@@ -1,0 +1,1 @@
+//! Typed access to columns of an input.

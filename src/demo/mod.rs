@@ -1,0 +1,1 @@
+//! The demo plant: writes and advances real source databases.

@@ -1,0 +1,18 @@
+//! Loopline closes the loop between the systems a manufacturer already runs: pull, decide in SQL, write back, confirm.
+//!
+//! Data moves one way through the modules below; a module imports only those listed before it (`tests/integration/tidy.rs` holds
+//! the exact edges). `ARCHITECTURE.md` is the map.
+
+#![forbid(unsafe_code)]
+
+pub mod base;
+pub mod project;
+pub mod connect;
+pub mod store;
+pub mod decide;
+pub mod model;
+pub mod writeback;
+pub mod pipeline;
+pub mod serve;
+pub mod demo;
+pub mod cli;

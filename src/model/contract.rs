@@ -1,0 +1,1 @@
+//! Fills contracts: the union of maps, with keys replaced by hub ids.

@@ -1,0 +1,1 @@
+//! Decision functions as table functions.

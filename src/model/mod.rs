@@ -1,0 +1,84 @@
+//! From SQL to tables: dependency graph, build, checks. The only module that holds a DataFusion session.
+//!
+//! Nodes of the graph, in the order in which they are built: `mapped.<schema>__<contract>` (views: the union of all maps of a contract),
+//! `xref.*`, contracts (identity resolved), models, `write.<system>__<outbox>` (write maps).
+
+mod build;
+mod check;
+mod contract;
+mod error;
+mod function;
+mod graph;
+mod session;
+mod table;
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+
+use crate::base::time::Instant;
+use crate::base::{RunId, TableName};
+use crate::store::{Staged, Store, TableVersion};
+
+pub use build::build;
+pub use error::ModelError;
+pub use graph::{Graph, Node, NodeKind};
+pub use session::Reader;
+
+/// What a build reads and when.
+pub struct BuildContext<'a> {
+    pub store: &'a Store,
+    pub run: RunId,
+    pub as_of: Instant,
+    /// Pinned versions of all `raw.*` tables and of `system.changes`.
+    pub pinned: BTreeMap<TableName, TableVersion>,
+    /// Current versions of all contracts and models (the last cut's), to skip what cannot have changed.
+    pub current: BTreeMap<TableName, TableVersion>,
+    pub memory_limit_bytes: usize,
+}
+
+/// What a build made; nothing of it is visible before `Store::publish`.
+#[derive(Debug)]
+pub struct Built {
+    pub staged: Vec<Staged>,
+    /// Tables that stay at their version.
+    pub unchanged: BTreeMap<TableName, u64>,
+    pub models: Vec<ModelRun>,
+    pub failed_checks: Vec<FailedCheck>,
+}
+
+/// What happened to one node.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ModelRun {
+    pub table: String,
+    pub outcome: ModelOutcome,
+    /// Why it was built or skipped: `statement changed`, `input erp.items changed`, `nothing changed`.
+    pub reason: String,
+    pub rows: u64,
+    pub seconds: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelOutcome {
+    Built,
+    /// Built, and its rows are the same as before: what reads it need not be built.
+    Same,
+    Skipped,
+}
+
+/// A check that did not hold.
+#[derive(Debug, Clone)]
+pub struct FailedCheck {
+    pub table: TableName,
+    pub check: String,
+    pub severity: crate::project::Severity,
+    pub rows: u64,
+    /// The first failing rows.
+    pub sample: RecordBatch,
+}
+
+/// Called as a build goes on, for progress bars.
+pub trait Progress: Send + Sync {
+    fn model(&self, run: &ModelRun, done: usize, total: usize);
+}

@@ -1,0 +1,1 @@
+//! A table version as a table provider.

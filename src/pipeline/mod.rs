@@ -1,0 +1,1 @@
+//! Plans and runs pipelines; the only orchestrator.

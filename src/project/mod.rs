@@ -1,0 +1,99 @@
+//! Reads `loopline.toml`, connectors, pipelines and SQL headers into one checked [`Project`].
+//!
+//! Reading has two steps: raw types with `deny_unknown_fields` (private), then [`Project::load`] resolves them; only resolved types leave this
+//! module. Nothing here opens a connection or resolves a table inside a statement: `model` does the latter.
+
+mod connector;
+mod contract;
+mod error;
+mod load;
+mod model;
+mod pipeline;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use crate::base::{Secret, TableName};
+
+pub use connector::{Connector, Cursor, CursorKind, Protocol, Stream, Write};
+pub use contract::{Column, Contract};
+pub use error::ProjectError;
+pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
+pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
+
+/// Everything the user wrote, checked and resolved.
+#[derive(Debug)]
+pub struct Project {
+    /// The folder that holds `loopline.toml`; every other path is relative to it.
+    pub root: PathBuf,
+    pub strategy: Strategy,
+    /// Where tables live: a path relative to `root`, or a URL (`s3://…`).
+    pub store: String,
+    /// Where the control state lives (SQLite file). Defaults to `control.sqlite` in a local store, `.loopline/control.sqlite` otherwise.
+    pub control: PathBuf,
+    /// A file with the plant's own current instant (RFC 3339), for a simulated plant; `None` means the wall clock.
+    pub clock_file: Option<PathBuf>,
+    /// The pool that everything that holds rows draws from, in bytes.
+    pub memory_limit_bytes: usize,
+    /// For each contract filled by several systems and kept by one: contract → system. Others fill reconciliation only.
+    pub authority: BTreeMap<TableName, String>,
+    pub systems: BTreeMap<String, System>,
+    pub contracts: BTreeMap<TableName, Contract>,
+    pub models: BTreeMap<TableName, Model>,
+    pub pipelines: BTreeMap<String, Pipeline>,
+}
+
+/// Which kind of firm this is; picks what matters first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    ProjectBased,
+    OrderDriven,
+    Integrator,
+}
+
+/// One running application of the firm.
+#[derive(Debug, Clone)]
+pub struct System {
+    pub name: String,
+    pub connector: Arc<Connector>,
+    /// Address without any secret: `sqlite:crm.db` (path relative to the project), `postgres://user@host:port/database?schema=x`.
+    pub url: String,
+    pub secret: Option<SecretSource>,
+    /// Zone of the source's timestamps without zone; the system's own wins over the connector's.
+    pub time_zone: Option<Tz>,
+    /// How old this system's last pull may be when something is decided or written from it.
+    pub max_age: Duration,
+    pub stale: Stale,
+}
+
+/// What to do when a system's last pull is older than its `max_age`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stale {
+    Fail,
+    UseLast,
+}
+
+/// Where a secret comes from. It is read when a connection is opened, never kept in the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    Env(String),
+    File(PathBuf),
+}
+
+impl SecretSource {
+    /// Reads the secret now; trailing line ends of a file are cut.
+    pub fn read(&self) -> Result<Secret, ProjectError> {
+        match self {
+            Self::Env(name) => std::env::var(name).map(Secret::new).map_err(|_| ProjectError::SecretEnv { name: name.clone() }),
+            Self::File(path) => std::fs::read_to_string(path)
+                .map(|text| Secret::new(text.trim_end_matches(['\r', '\n'])))
+                .map_err(|source| ProjectError::Read { path: path.clone(), source }),
+        }
+    }
+}

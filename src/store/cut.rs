@@ -1,0 +1,1 @@
+//! Cuts: which versions one run published together.

@@ -1,0 +1,1 @@
+//! Delta log: snapshots and commits.

@@ -1,0 +1,1 @@
+//! Landing changed rows in a table.

@@ -1,0 +1,1 @@
+//! Diff, plan, approve, apply, confirm, undo, recover.
