@@ -67,6 +67,11 @@ pub struct Landing {
     pub key: Vec<String>,
     /// Whether `batches` is the whole table (rows that are missing were deleted) or only changed rows.
     pub whole: bool,
+    /// Lets a whole read remove more than 5 % (and more than 20) of the table's rows; otherwise that is an error, because a source that answers
+    /// with half its rows is likelier than one that lost them.
+    pub allow_mass_delete: bool,
+    /// Instant of the pull; `_deleted_at` of rows that it finds gone.
+    pub at: Instant,
     /// Opaque to the store; kept as table property `loopline.cursor` in the same commit. Called after the last batch was read.
     pub cursor: Box<dyn FnOnce() -> Option<String> + Send>,
     pub schema: SchemaRef,
@@ -109,8 +114,17 @@ pub struct Cut {
     pub tables: BTreeMap<TableName, u64>,
 }
 
+/// How far the control state is behind the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct ControlBehind {
+    /// Newest run in `system.cuts`.
+    pub published: RunId,
+    /// Newest published run that the control state knows; 0 if none.
+    pub known: RunId,
+}
+
 impl Store {
-    /// Opens or makes the store and its control state, finishes a publication that was cut short (rolls its manifest forward).
+    /// Opens or makes the store and its control state. A publication that was cut short stays invisible until [`Store::roll_forward`].
     /// Reading needs no lease; everything that commits needs one ([`Control::lease`]).
     pub async fn open(_project: &Project) -> Result<Self, StoreError> {
         todo!()
@@ -133,6 +147,33 @@ impl Store {
 
     /// All rows of a version, file by file.
     pub fn read(&self, _table: &TableVersion) -> Batches {
+        todo!()
+    }
+
+    /// Number that the next landing in `table` must carry: one above the last that was committed, 1 for a new table.
+    pub async fn next_pull(&self, _table: &TableName) -> Result<i64, StoreError> {
+        todo!()
+    }
+
+    /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
+    /// the lease left running. Call it once after taking the lease, before anything else is written. Returns the runs that it published.
+    pub async fn roll_forward(&self, _lease: &Lease) -> Result<Vec<RunId>, StoreError> {
+        todo!()
+    }
+
+    /// Whether the control state is older than the tables (restored from a backup, lost, or another store's): nothing may be written to a system
+    /// before `recover` has looked at the targets and called [`Store::adopt_control`].
+    pub async fn control_behind(&self) -> Result<Option<ControlBehind>, StoreError> {
+        todo!()
+    }
+
+    /// Accepts the control state as it is from now on; the last step of `recover`.
+    pub async fn adopt_control(&self, _lease: &Lease) -> Result<(), StoreError> {
+        todo!()
+    }
+
+    /// The ledger as rows of `system.changes`.
+    pub fn changes_batch(&self) -> Result<RecordBatch, StoreError> {
         todo!()
     }
 
