@@ -1,1 +1,5 @@
-fn main(){loopline::cli::main();}
+//! The `loopline` binary: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    loopline::cli::main()
+}

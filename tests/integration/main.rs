@@ -1,1 +1,11 @@
+//! One binary for every test that needs more than one module: databases, the command line, a browser, other engines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests may fail loudly"
+)]
 
+mod tidy;
