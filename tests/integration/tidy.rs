@@ -52,6 +52,7 @@ const LICENCES: &[&str] = &[
     "CDLA-Permissive-2.0",
     "bzip2-1.0.6",
     "OpenSSL",
+    "MPL-2.0",
     "Apache-2.0 WITH LLVM-exception",
 ];
 
