@@ -1,0 +1,56 @@
+--! description = "Weekly forecast of each item and site: what sales expects, otherwise exponentially smoothed shipments of the last 26 weeks"
+--! key = ["item_id", "site_id", "bucket_start"]
+--! clock = "month"
+--! checks = ["quantity >= 0", "bucket_days > 0"]
+-- The forecast is made once a month: a forecast that moves every day makes every plan nervous.
+with this_week as (
+  select cast(date_trunc('week', now()) as date) as monday
+),
+shipments as (
+  select item_id, site_id, cast(date_trunc('week', shipped_at) as date) as week, cast(sum(quantity) as double) as quantity
+  from wms.shipments
+  group by 1, 2, 3
+),
+history as (
+  select s.item_id, s.site_id, s.quantity, (t.monday - s.week) / 7 as weeks_ago
+  from shipments as s cross join this_week as t
+  where s.week < t.monday and s.week >= t.monday - 182
+),
+-- Simple exponential smoothing, alpha 0.15, written out: weeks without shipments count as zero through the divisor.
+smoothed as (
+  select
+    item_id, site_id, max(weeks_ago) as weeks,
+    sum(quantity * power(0.85, weeks_ago - 1)) * 0.15 / (1 - power(0.85, max(weeks_ago))) as quantity
+  from history
+  group by item_id, site_id
+),
+weeks as (
+  select t.monday + cast(7 * n.week as int) as bucket_start
+  from this_week as t
+  cross join (values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17)) as n (week)
+),
+statistical as (
+  select s.item_id, s.site_id, w.bucket_start, 7 as bucket_days, s.quantity, 'smoothed shipments' as method
+  from smoothed as s cross join weeks as w
+  where s.weeks >= 4 -- fewer weeks say nothing
+),
+latest as (
+  select *, dense_rank() over (partition by item_id, site_id order by version desc) as nth from crm.demand_forecasts
+),
+sales as (
+  select l.item_id, l.site_id, l.bucket_start, max(l.bucket_days) as bucket_days, cast(sum(l.quantity) as double) as quantity, 'sales forecast' as method
+  from latest as l cross join this_week as t
+  where l.nth = 1 and l.bucket_start + l.bucket_days > t.monday
+  group by l.item_id, l.site_id, l.bucket_start
+),
+combined as (
+  select * from sales
+  union all
+  select s.* from statistical as s
+  left join (select distinct item_id, site_id from sales) as f on f.item_id = s.item_id and f.site_id = s.site_id
+  where f.item_id is null
+)
+select
+  item_id, site_id, bucket_start, cast(bucket_days as int) as bucket_days,
+  cast(round(quantity, 0) as decimal(18,6)) as quantity, method
+from combined

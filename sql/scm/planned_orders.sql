@@ -1,0 +1,5 @@
+--! description = "What to make and buy, when and for what: material requirements planning over all levels, open proposals kept where they still fit"
+--! key = ["proposal_id"]
+--! clock = "day"
+--! checks = ["quantity >= 0", "start <= due"]
+select * from mrp('scm.demand', 'scm.supply', 'scm.items', 'scm.bom', 'scm.open_proposals')
