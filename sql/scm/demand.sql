@@ -12,7 +12,7 @@ buckets as (
   from scm.demand_plan as f
   join scm.items as i on i.item_id = f.item_id and i.site_id = f.site_id
   -- inside the demand fence only orders count
-  where f.bucket_start + f.bucket_days > current_date + i.zone_days and f.bucket_start < current_date + 92
+  where cast(f.bucket_start as int) + f.bucket_days > cast(current_date as int) + i.zone_days and f.bucket_start < current_date + 92
 ),
 -- orders and shipments that the forecast of a bucket already expected
 consumption as (

@@ -14,7 +14,7 @@ shipments as (
 history as (
   select s.item_id, s.site_id, s.quantity, (t.monday - s.week) / 7 as weeks_ago
   from shipments as s cross join this_week as t
-  where s.week < t.monday and s.week >= t.monday - 182
+  where s.week < t.monday and cast(t.monday as int) - cast(s.week as int) <= 182
 ),
 -- Simple exponential smoothing, alpha 0.15, written out: weeks without shipments count as zero through the divisor.
 smoothed as (
@@ -40,7 +40,7 @@ latest as (
 sales as (
   select l.item_id, l.site_id, l.bucket_start, max(l.bucket_days) as bucket_days, cast(sum(l.quantity) as double) as quantity, 'sales forecast' as method
   from latest as l cross join this_week as t
-  where l.nth = 1 and l.bucket_start + l.bucket_days > t.monday
+  where l.nth = 1 and cast(l.bucket_start as int) + l.bucket_days > cast(t.monday as int)
   group by l.item_id, l.site_id, l.bucket_start
 ),
 combined as (

@@ -14,7 +14,7 @@ weekly as (
 history as (
   select w.item_id, w.site_id, w.quantity, (t.monday - w.week) / 7 as weeks_ago
   from weekly as w cross join this_week as t
-  where w.week < t.monday and w.week >= t.monday - 182
+  where w.week < t.monday and cast(t.monday as int) - cast(w.week as int) <= 182
 ),
 moments as (
   select item_id, site_id, cast(max(weeks_ago) as double) as n, sum(quantity) as total, sum(quantity * quantity) as total_squares
