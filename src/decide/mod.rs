@@ -7,6 +7,8 @@ mod atp;
 mod columns;
 mod error;
 mod mrp;
+mod output;
+mod quantity;
 mod schedule;
 mod trace;
 
@@ -33,7 +35,7 @@ pub trait Decision: Send + Sync {
     fn decide(&self, tables: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError>;
 }
 
-/// One table that a decision function takes: its name in the docs, and columns with their SQL types (`text`, `date`, `timestamp`, `decimal`, `bigint`, `boolean`).
+/// One table that a decision function takes: its name in the docs, and columns with their SQL types (`text`, `date`, `timestamp`, `decimal`, `bigint`).
 pub struct Input {
     pub name: &'static str,
     pub columns: &'static [(&'static str, &'static str)],
@@ -48,5 +50,11 @@ pub struct Context {
 
 /// Every decision function.
 pub fn all() -> Vec<Box<dyn Decision>> {
-    vec![Box::new(mrp::Mrp), Box::new(atp::Atp), Box::new(schedule::Schedule), Box::new(trace::Trace)]
+    vec![
+        Box::new(mrp::Mrp),
+        Box::new(mrp::NetRequirements),
+        Box::new(atp::Atp),
+        Box::new(schedule::Schedule),
+        Box::new(trace::Trace),
+    ]
 }
