@@ -1,1 +1,31 @@
-//! Plans and runs pipelines; the only orchestrator.
+//! Plans and runs pipelines: the only module that calls the stages in order.
+//!
+//! One run: settle what is unknown → pull → confirm → copy the ledger to `system.changes` → build → check → publish → plan → apply what is
+//! approved → pull what was written → confirm.
+//!
+//! What stays true:
+//! - A run publishes all of its tables or none, and nothing when a check that may stop it failed.
+//! - Every durable step can be the last one: the next run goes on from there.
+//! - `system.changes` is the ledger after the run's pull and before its own plan, so the loop's KPIs are as of the run's start; what a run sends and
+//!   confirms shows in the next run, which finds `system.changes` changed and rebuilds exactly what reads it.
+
+mod apply;
+mod changes;
+mod cursor;
+mod error;
+mod hub;
+mod inputs;
+mod progress;
+mod pull;
+mod report;
+mod run;
+pub mod schedule;
+mod status;
+mod trace;
+
+pub use error::PipelineError;
+pub use hub::{Access, Hub, RunOptions};
+pub use progress::{Cancel, Progress, Silent, Stage};
+pub use report::{CheckReport, PullReport, RunReport, StageTime, StreamPull, SystemPull, WriteSummary};
+pub use status::{Freshness, Status};
+pub use trace::LotTrace;

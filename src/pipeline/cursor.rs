@@ -1,0 +1,1 @@
+//! Cursors: where the next pull of a stream starts.

@@ -1,0 +1,1 @@
+//! Which systems a table depends on, and how fresh they are.

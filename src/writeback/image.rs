@@ -1,0 +1,1 @@
+//! Rows of table versions in canonical JSON.
