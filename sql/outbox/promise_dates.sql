@@ -3,7 +3,7 @@
 --! checks = ["promised >= first_promised or _mode = 'auto'"]
 -- A promise is kept unless it cannot be met by more than two days: dates that jump about are worth nothing to a customer.
 with projected as (
-  select l.*, a.available, a.reason, greatest(a.available, l.requested_date) as possible
+  select l.*, a.available, a.reason, case when a.available is not null then greatest(a.available, l.requested_date) end as possible
   from scm.order_lines as l
   join scm.atp as a on a.line_id = l.line_id
 ),

@@ -7,7 +7,7 @@ with lines as (
 select
   l.line_id, l.order_id, l.line_no, l.schedule_no, l.customer_id, l.item_id, l.site_id, l.quantity, l.value, l.currency,
   l.requested_date, l.first_promised, l.promised, a.available as projected,
-  greatest(0, a.available - l.committed) as days_late,
+  case when a.available is not null then greatest(0, a.available - l.committed) end as days_late,
   case
     when l.committed < current_date then 'overdue'
     when a.available is null then 'no supply'
