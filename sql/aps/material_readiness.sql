@@ -15,7 +15,7 @@ supply as (
   union all
   select item_id, site_id, greatest(current_date, due), quantity, 'proposal:' || proposal_id, 'proposal'
   from scm.planned_orders
-  where action <> 'cancel'
+  where action <> 'error'
 ),
 running as (
   select

@@ -15,5 +15,5 @@ select
   cast(sum(case when late_days > 0 then 1 else 0 end) as double) as numerator,
   cast(count(*) as double) as denominator
 from scm.planned_orders
-where quantity > 0
+where action <> 'error'
 group by make_buy

@@ -12,7 +12,7 @@ scheduled as (
     cast(date_trunc('minute', s.starts_at) as timestamp(6) with time zone) as new_start,
     cast(date_trunc('minute', s.ends_at) as timestamp(6) with time zone) as new_end
   from open_operations as o
-  join aps.schedule as s on s.order_id = o.work_order_id and s.operation_no = o.operation_no
+  join aps.schedule as s on s.order_id = o.work_order_id and s.operation_no = o.operation_no and s.starts_at is not null
 ),
 judged as (
   select

@@ -15,7 +15,7 @@ supply as (
 planned as (
   select 'proposal:' || proposal_id as supply_id, item_id, site_id, quantity, greatest(current_date, due) as due
   from scm.planned_orders
-  where action <> 'cancel' and quantity > 0
+  where action <> 'error'
 )
 select supply_id, item_id, site_id, due, quantity from supply
 union all

@@ -9,7 +9,7 @@ with requests as (
   where status = 'proposed' and external_ref is not null
 ),
 planned as (
-  select external_ref as proposal_id, item_id, site_id, due_date as due, quantity
+  select regexp_replace(external_ref, '/[0-9]+$', ''), item_id, site_id, due_date, quantity
   from erp.planned_orders
   where external_ref is not null and not firm
 ),

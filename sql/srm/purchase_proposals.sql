@@ -3,12 +3,19 @@
 --! clock = "day"
 --! checks = ["quantity > 0"]
 with planned as (
-  select * from scm.planned_orders where make_buy = 'buy' and action <> 'cancel' and quantity > 0
+  select * from scm.planned_orders where make_buy = 'buy' and action <> 'error'
 ),
 open_requests as (
   select external_ref, regexp_replace(external_ref, '/[0-9]+$', '') as planned_id, supplier_id, quantity
   from erp.purchase_requests
   where status = 'proposed' and external_ref is not null
+),
+-- Requests that a buyer acted on keep their ids; a new need of the same day gets the next one. What was rejected stays rejected.
+used as (
+  select regexp_replace(external_ref, '/[0-9]+$', '') as planned_id, max(cast(split_part(external_ref, '/', -1) as int)) as part
+  from erp.purchase_requests
+  where status in ('approved', 'ordered') and regexp_like(external_ref, '/[0-9]+$')
+  group by 1
 ),
 -- A proposal whose quantity still fits keeps its parts and suppliers; only its date may move.
 kept as (
@@ -54,10 +61,11 @@ combined as (
   select planned_id, proposal_id, supplier_id, quantity from kept
   union all
   select
-    planned_id, planned_id || '/' || cast(place as text), supplier_id,
+    t.planned_id, t.planned_id || '/' || cast(t.place + coalesce(u.part, 0) as text), t.supplier_id,
     -- up to a whole multiple; the first rounding takes away what only binary fractions added
-    cast(case when multiple > 0 then ceil(round(quantity / cast(multiple as double), 6)) * cast(multiple as double) else ceil(round(quantity, 6)) end as decimal(18,6))
-  from parts
+    cast(case when t.multiple > 0 then ceil(round(t.quantity / cast(t.multiple as double), 6)) * cast(t.multiple as double) else ceil(round(t.quantity, 6)) end as decimal(18,6))
+  from parts as t
+  left join used as u on u.planned_id = t.planned_id
   union all
   -- nobody offers it
   select p.proposal_id as planned_id, p.proposal_id || '/1' as proposal_id, cast(null as text) as supplier_id, p.quantity
