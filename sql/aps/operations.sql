@@ -50,10 +50,10 @@ timed as (
     o.*,
     cast(ceil(coalesce(
       cast(o.remaining_s as double),
-      cast(o.quantity_left * o.run_s_per_unit as double) / coalesce(c.efficiency, 1) / greatest(1, cast(c.capacity as double))
+      cast(o.quantity_left * o.run_s_per_unit as double) / coalesce(c.efficiency, 1) / greatest(1, coalesce(cast(c.capacity as double), 1))
     )) as bigint) as duration_s
   from operations as o
-  join mes.work_centers as c on c.work_center_id = o.work_center_id
+  left join mes.work_centers as c on c.work_center_id = o.work_center_id
 )
 select
   t.work_order_id as order_id, cast(t.operation_no as bigint) as operation_no, t.work_center_id as resource_id,

@@ -1,4 +1,4 @@
---! description = "Weekly forecast of each item and site: what sales expects, otherwise exponentially smoothed shipments of the last 26 weeks"
+--! description = "Weekly forecast of each item and site: what sales expects (longer periods spread evenly), otherwise exponentially smoothed shipments of the last 26 weeks"
 --! key = ["item_id", "site_id", "bucket_start"]
 --! clock = "month"
 --! checks = ["quantity >= 0", "bucket_days > 0"]
@@ -27,7 +27,7 @@ smoothed as (
 weeks as (
   select t.monday + cast(7 * n.week as int) as bucket_start
   from this_week as t
-  cross join (values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17)) as n (week)
+  cross join (select unnest(range(0, 18)) as week) as n
 ),
 statistical as (
   select s.item_id, s.site_id, w.bucket_start, 7 as bucket_days, s.quantity, 'smoothed shipments' as method
@@ -37,11 +37,20 @@ statistical as (
 latest as (
   select *, dense_rank() over (partition by item_id, site_id order by version desc) as nth from crm.demand_forecasts
 ),
-sales as (
-  select l.item_id, l.site_id, l.bucket_start, max(l.bucket_days) as bucket_days, cast(sum(l.quantity) as double) as quantity, 'sales forecast' as method
+sales_buckets as (
+  select l.item_id, l.site_id, l.bucket_start, max(l.bucket_days) as bucket_days, cast(sum(l.quantity) as double) as quantity
   from latest as l cross join this_week as t
   where l.nth = 1 and cast(l.bucket_start as int) + l.bucket_days > cast(t.monday as int)
   group by l.item_id, l.site_id, l.bucket_start
+),
+-- a month's forecast is needed bit by bit, not on its last day
+sales as (
+  select
+    b.item_id, b.site_id, b.bucket_start + cast(7 * n.week as int) as bucket_start, least(7, b.bucket_days - 7 * n.week) as bucket_days,
+    b.quantity * least(7, b.bucket_days - 7 * n.week) / b.bucket_days as quantity, 'sales forecast' as method
+  from sales_buckets as b
+  cross join (select unnest(range(0, 14)) as week) as n
+  where 7 * n.week < b.bucket_days
 ),
 combined as (
   select * from sales

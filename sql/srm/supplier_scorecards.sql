@@ -6,7 +6,7 @@ with lines as (
   select * from srm.purchase_lines where due >= current_date - 365 and due < current_date
 ),
 -- what all suppliers together asked for an item is the reference for its price
-references_ as (
+market as (
   select item_id, sum(price * quantity) / sum(quantity) as price from lines group by item_id
 ),
 delivery as (
@@ -25,7 +25,7 @@ delivery as (
 prices as (
   select l.supplier_id, cast(sum(l.price * l.quantity) as double) / nullif(cast(sum(r.price * l.quantity) as double), 0) as price_index
   from lines as l
-  join references_ as r on r.item_id = l.item_id
+  join market as r on r.item_id = l.item_id
   group by l.supplier_id
 ),
 suppliers as (
