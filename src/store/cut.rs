@@ -1,1 +1,289 @@
 //! Cuts: which versions one run published together.
+//!
+//! Publishing stores a manifest (in the control state and beside the tables), commits the tables one by one, commits the cut, and forgets the manifest.
+//! Each step looks at the table's transactions first, so any step may be repeated; a publication that was cut short is finished by [`Store::roll_forward`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use chrono::DateTime;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Instant;
+use crate::base::{RunId, TableName, failpoint};
+
+use super::delta::Commit;
+use super::file::{FileWriter, read_file};
+use super::place::Place;
+use super::stats::{KeyRange, key_range};
+use super::{Cut, DataFile, Lease, Staged, Store, StoreError, TableVersion, types};
+
+/// Who commits models and cuts; the number is the run's.
+const APP: &str = "loopline";
+/// Hash of a table's rows, as [`Staged::content`] has it.
+pub(super) const CONTENT: &str = "loopline.content";
+/// Changes only when rows do; what models compare to know whether an input changed.
+pub(super) const DATA: &str = "loopline.data";
+/// How often a commit is computed anew when another program was faster.
+const COMMITS_MAX: u32 = 5;
+
+/// What a run publishes, stored before the first commit.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    run: RunId,
+    as_of: Instant,
+    staged: Vec<Staged>,
+    unchanged: BTreeMap<String, u64>,
+}
+
+impl Store {
+    /// Publishes a run: stores the manifest, commits each staged table whose content differs, and last the cut, which names the version of every
+    /// table of `staged` and `unchanged`. Killed anywhere, the next [`Store::roll_forward`] finishes it.
+    ///
+    /// A staged table with the content of the current version makes no new one; if only its properties differ, they are committed without rows and
+    /// `loopline.data` stays.
+    pub async fn publish(&self, run: RunId, as_of: Instant, staged: Vec<Staged>, unchanged: BTreeMap<TableName, u64>) -> Result<Cut, StoreError> {
+        self.control.check_lease()?;
+        self.finish_manifests().await?;
+        let unchanged = unchanged.into_iter().map(|(table, version)| (table.to_string(), version)).collect();
+        let manifest = Manifest { run, as_of, staged, unchanged };
+        self.put_manifest(&manifest).await?;
+        self.finish(&manifest).await
+    }
+
+    /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
+    /// the lease left running. Call it once after taking the lease, before anything else is written. Returns the runs that it published.
+    pub async fn roll_forward(&self, lease: &Lease) -> Result<Vec<RunId>, StoreError> {
+        self.control.check_lease()?;
+        let published = self.finish_manifests().await?;
+        self.control.close_interrupted(lease.epoch, &published)?;
+        Ok(published)
+    }
+
+    /// The last complete cut; `None` before the first run.
+    pub async fn cut(&self) -> Result<Option<Cut>, StoreError> {
+        let Some(cuts) = self.latest(&cuts_table()).await? else { return Ok(None) };
+        let Some(newest) = newest_run(&cuts) else { return Ok(None) };
+        let mut cut: Option<Cut> = None;
+        for file in cuts.files.iter().filter(|file| holds(file, newest)) {
+            let rows: Vec<RecordBatch> =
+                read_file(Arc::clone(&self.place.folder), cuts.table.to_string(), file, cut_schema()).try_collect().await?;
+            for batch in &rows {
+                read_cut(batch, newest, &mut cut)?;
+            }
+        }
+        Ok(cut)
+    }
+
+    async fn finish_manifests(&self) -> Result<Vec<RunId>, StoreError> {
+        let mut done = Vec::new();
+        for manifest in self.manifests().await? {
+            self.finish(&manifest).await?;
+            done.push(manifest.run);
+        }
+        Ok(done)
+    }
+
+    /// Every step of a publication after its manifest; each may have been done before.
+    async fn finish(&self, manifest: &Manifest) -> Result<Cut, StoreError> {
+        let mut tables = BTreeMap::new();
+        for (name, version) in &manifest.unchanged {
+            tables.insert(table_name(name)?, *version);
+        }
+        let mut unused = Vec::new();
+        for staged in &manifest.staged {
+            let table = table_name(&staged.table)?;
+            failpoint::hit("publish.table.before");
+            let (version, used) = self.publish_table(manifest.run, &table, staged).await?;
+            failpoint::hit("publish.table.after");
+            if !used {
+                unused.extend(staged.files.iter().map(|file| file.path.clone()));
+            }
+            tables.insert(table, version);
+        }
+        let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables };
+        failpoint::hit("publish.cut.before");
+        self.commit_cut(&cut).await?;
+        failpoint::hit("publish.cut.after");
+        self.forget_manifest(manifest.run).await?;
+        for path in unused {
+            // A file left behind costs space, not truth.
+            let _ = self.place.folder.delete(&Path::from(path)).await;
+        }
+        Ok(cut)
+    }
+
+    /// Commits one staged table; returns its version and whether the staged files are part of it.
+    async fn publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<(u64, bool), StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_publish_table(run, table, staged).await {
+                // The whole content is replaced, so computing it again is stating it again.
+                Err(StoreError::Conflict { .. }) if attempt < COMMITS_MAX => attempt += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<(u64, bool), StoreError> {
+        let base = self.load(table).await?;
+        let mut properties = staged.properties.clone();
+        properties.insert(CONTENT.into(), staged.content.clone());
+        let schema = types::from_delta(&staged.table, &staged.schema_json)?;
+        let txn = (APP.to_owned(), run.0);
+        let Some(loaded) = &base else {
+            properties.insert(DATA.into(), format!("run {run}"));
+            let commit = Commit { base, schema, properties, add: staged.files.clone(), remove: Vec::new(), txn };
+            return Ok((self.commit(table, commit).await?, true));
+        };
+        let now = &loaded.version;
+        if self.txn(loaded, APP).await?.is_some_and(|done| done >= run.0) {
+            let used = staged.files.iter().any(|file| now.files.iter().any(|other| other.path == file.path));
+            return Ok((now.version, used || staged.files.is_empty()));
+        }
+        let same = now.properties.get(CONTENT) == Some(&staged.content);
+        if same && properties.iter().all(|(name, value)| now.properties.get(name) == Some(value)) {
+            return Ok((now.version, false));
+        }
+        let (add, remove) = if same { Default::default() } else { (staged.files.clone(), now.files.clone()) };
+        if !same {
+            properties.insert(DATA.into(), format!("run {run}"));
+        }
+        let version = self.commit(table, Commit { base: base.clone(), schema, properties, add, remove, txn }).await?;
+        Ok((version, !same))
+    }
+
+    async fn commit_cut(&self, cut: &Cut) -> Result<(), StoreError> {
+        let table = cuts_table();
+        let base = self.load(&table).await?;
+        if let Some(loaded) = &base
+            && self.txn(loaded, APP).await?.is_some_and(|done| done >= cut.run.0)
+        {
+            return Ok(());
+        }
+        let stem = format!("{}/c-{}", Place::table_folder(&table), cut.run);
+        let mut writer = FileWriter::new(Arc::clone(&self.place.folder), &table.to_string(), stem, cut_schema());
+        writer.write(&cut_batch(cut)?).await?;
+        let add = writer.finish().await?;
+        let properties = BTreeMap::from([(DATA.into(), format!("run {}", cut.run))]);
+        let commit = Commit { base, schema: cut_schema(), properties, add, remove: Vec::new(), txn: (APP.into(), cut.run.0) };
+        self.commit(&table, commit).await.map(drop)
+    }
+
+    async fn put_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let what = || format!("the manifest of run {}", manifest.run);
+        let json = serde_json::to_string(manifest).map_err(|source| StoreError::Json { what: what(), source })?;
+        let path = manifest_path(manifest.run);
+        failpoint::hit("publish.manifest.before");
+        self.control.put_manifest(manifest.run, &json)?;
+        let put = self.place.folder.put(&path, json.into_bytes().into()).await;
+        put.map_err(|source| StoreError::Object { what: "writing", path: path.to_string(), source })?;
+        failpoint::hit("publish.manifest.after");
+        Ok(())
+    }
+
+    async fn forget_manifest(&self, run: RunId) -> Result<(), StoreError> {
+        let path = manifest_path(run);
+        match self.place.folder.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => self.control.published(run),
+            Err(source) => Err(StoreError::Object { what: "removal", path: path.to_string(), source }),
+        }
+    }
+
+    /// Unfinished manifests, oldest first: the control state's, and those beside the tables that a lost control state no longer knows.
+    async fn manifests(&self) -> Result<Vec<Manifest>, StoreError> {
+        let parse = |what: String, json: &[u8]| serde_json::from_slice::<Manifest>(json).map_err(|source| StoreError::Json { what, source });
+        let mut found = BTreeMap::new();
+        let folder = Path::from(MANIFESTS);
+        let mut listing = self.place.folder.list(Some(&folder));
+        while let Some(object) = listing.next().await {
+            let object = object.map_err(|source| StoreError::Object { what: "listing", path: folder.to_string(), source })?;
+            let failed = |source| StoreError::Object { what: "reading", path: object.location.to_string(), source };
+            let bytes = self.place.folder.get(&object.location).await.map_err(failed)?.bytes().await.map_err(failed)?;
+            let manifest = parse(object.location.to_string(), &bytes)?;
+            found.insert(manifest.run, manifest);
+        }
+        for (run, json) in self.control.manifests()? {
+            found.insert(run, parse(format!("the manifest of run {run}"), json.as_bytes())?);
+        }
+        Ok(found.into_values().collect())
+    }
+}
+
+const MANIFESTS: &str = "system/manifests";
+
+fn manifest_path(run: RunId) -> Path {
+    Path::from(format!("{MANIFESTS}/{run}.json"))
+}
+
+pub(super) fn cuts_table() -> TableName {
+    TableName::new("system", "cuts")
+}
+
+fn table_name(text: &str) -> Result<TableName, StoreError> {
+    text.parse().map_err(|what| StoreError::Malformed { what })
+}
+
+/// The newest run among the files of `system.cuts`, by their statistics.
+pub(super) fn newest_run(cuts: &TableVersion) -> Option<RunId> {
+    let newest = |file: &DataFile| match key_range(file.stats.as_deref(), "run") {
+        KeyRange::Integer(_, newest) => Some(RunId(newest)),
+        _ => None,
+    };
+    cuts.files.iter().filter_map(newest).max()
+}
+
+fn holds(file: &DataFile, run: RunId) -> bool {
+    match key_range(file.stats.as_deref(), "run") {
+        KeyRange::Integer(oldest, newest) => (oldest..=newest).contains(&run.0),
+        _ => true,
+    }
+}
+
+fn cut_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("run", DataType::Int64, true),
+        Field::new("table", DataType::Utf8, true),
+        Field::new("version", DataType::Int64, true),
+        Field::new("as_of", types::instant(), true),
+    ]))
+}
+
+/// A cut of no tables still has a row, with nulls, because the row is the publication.
+fn cut_batch(cut: &Cut) -> Result<RecordBatch, StoreError> {
+    let mut rows: Vec<(Option<String>, Option<i64>)> =
+        cut.tables.iter().map(|(table, version)| (Some(table.to_string()), i64::try_from(*version).ok())).collect();
+    if rows.is_empty() {
+        rows.push((None, None));
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![cut.run.0; rows.len()])),
+        Arc::new(rows.iter().map(|(table, _)| table.as_deref()).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|(_, version)| *version).collect::<Int64Array>()),
+        Arc::new(TimestampMicrosecondArray::from(vec![cut.as_of.timestamp_micros(); rows.len()]).with_timezone("UTC")),
+    ];
+    RecordBatch::try_new(cut_schema(), columns)
+        .map_err(|source| StoreError::Arrow { table: cuts_table().to_string(), what: "assemble rows", source })
+}
+
+fn read_cut(batch: &RecordBatch, run: RunId, cut: &mut Option<Cut>) -> Result<(), StoreError> {
+    let runs = batch.column(0).as_primitive::<Int64Type>();
+    let tables = batch.column(1).as_string::<i32>();
+    let versions = batch.column(2).as_primitive::<Int64Type>();
+    let instants = batch.column(3).as_primitive::<TimestampMicrosecondType>();
+    for row in (0..batch.num_rows()).filter(|row| runs.is_valid(*row) && runs.value(*row) == run.0) {
+        let malformed = || StoreError::Malformed { what: format!("row {row} of run {run} in system.cuts") };
+        let as_of = DateTime::from_timestamp_micros(instants.value(row)).ok_or_else(malformed)?;
+        let cut = cut.get_or_insert_with(|| Cut { run, as_of, tables: BTreeMap::new() });
+        if tables.is_valid(row) {
+            let version = u64::try_from(versions.value(row)).map_err(|_| malformed())?;
+            cut.tables.insert(table_name(tables.value(row))?, version);
+        }
+    }
+    Ok(())
+}

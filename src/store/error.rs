@@ -1,17 +1,97 @@
 //! What can go wrong with tables and the control state.
 
+use std::path::PathBuf;
+
+use crate::base::time::Instant;
 use crate::base::{Blame, Diagnose};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StoreError {}
+pub enum StoreError {
+    #[error("cannot open store \"{store}\"")]
+    Open { store: String, source: BoxError },
+    #[error("store \"{store}\" carries a password in its address")]
+    SecretInUrl { store: String },
+    #[error("{what} of store object {path} failed")]
+    Object { what: &'static str, path: String, source: object_store::Error },
+    #[error("table {table}: {what}")]
+    Delta { table: String, what: &'static str, source: BoxError },
+    #[error("table {table}, file {path}: cannot {what}")]
+    Parquet { table: String, path: String, what: &'static str, source: parquet::errors::ParquetError },
+    #[error("table {table}: cannot {what}")]
+    Arrow { table: String, what: &'static str, source: arrow::error::ArrowError },
+    #[error("there is no table {table}")]
+    NoTable { table: String },
+    #[error("table {table}: file {path} is marked by a deletion vector, which another program wrote")]
+    DeletionVector { table: String, path: String },
+    #[error("table {table} was changed by another program while it was being committed")]
+    Conflict { table: String, source: BoxError },
+    /// The rows that were on their way in could not be read.
+    #[error("table {table}: cannot read the rows to store")]
+    Input { table: String, source: BoxError },
+    #[error("table {table}, column {column}: {problem}")]
+    Column { table: String, column: String, problem: String },
+    #[error("table {table}, column {column}: its type was {was} and is now {now}")]
+    ColumnChanged { table: String, column: String, was: String, now: String },
+    #[error("table {table}, column {column} ({was}) is gone from the source (type now: none)")]
+    ColumnGone { table: String, column: String, was: String },
+    #[error("table {table}: its key was ({was}) and is now ({now})")]
+    KeyChanged { table: String, was: String, now: String },
+    #[error("table {table}: key column {column} is NULL in row {row} of the read")]
+    NullKey { table: String, column: String, row: u64 },
+    #[error("table {table}: two different rows have the key {key}")]
+    DuplicateKey { table: String, key: String },
+    #[error("table {table}: sweep would remove {deleted} of {rows} rows")]
+    MassDelete { table: String, deleted: u64, rows: u64 },
+    #[error("the store is being written by process {pid} since {since}")]
+    LeaseHeld { pid: i64, since: Instant },
+    #[error("this process does not hold the writer lease of the store")]
+    NoLease,
+    #[error("control state {}: {what}", path.display())]
+    Control { path: PathBuf, what: &'static str, source: rusqlite::Error },
+    #[error("cannot open control state {}", path.display())]
+    ControlFile { path: PathBuf, source: std::io::Error },
+    #[error("control state {} was written by a newer version of loopline (format {found}, known up to {known})", path.display())]
+    ControlNewer { path: PathBuf, found: i64, known: i64 },
+    #[error("control state {} belongs to another store", path.display())]
+    ControlForeign { path: PathBuf },
+    #[error("control state: cannot read {what} \"{value}\"")]
+    ControlValue { what: &'static str, value: String },
+    #[error("a change cannot go from {from} to {to}")]
+    Transition { from: &'static str, to: &'static str },
+    #[error("cannot read {what}")]
+    Json { what: String, source: serde_json::Error },
+    #[error("{what} is not of the form that loopline writes")]
+    Malformed { what: String },
+}
+
+/// A cause whose type does not matter to callers.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Diagnose for StoreError {
     fn blame(&self) -> Blame {
-        Blame::Program
+        match self {
+            Self::Transition { .. } | Self::NoLease | Self::Arrow { .. } => Blame::Program,
+            _ => Blame::User,
+        }
     }
 
     fn hint(&self) -> Option<String> {
-        None
+        let hint = match self {
+            Self::Open { .. } => "check `store` in loopline.toml and, for a cloud store, the AWS_…, GOOGLE_… or AZURE_… variables",
+            Self::SecretInUrl { .. } => "remove it from `store` in loopline.toml; credentials come from the AWS_…, GOOGLE_… or AZURE_… variables",
+            Self::DeletionVector { .. } => "rewrite the table without deletion vectors in the program that wrote them",
+            Self::Conflict { .. } => "run it again; keep other programs from writing to the store's tables while loopline runs",
+            Self::ColumnChanged { .. } => "exclude the column in the connector, or delete the table's folder so that the next pull reads it anew",
+            Self::ColumnGone { .. } => "restore it in the source, or delete the table's folder so that the next pull reads it anew",
+            Self::KeyChanged { .. } => "delete the table's folder so that the next pull reads it anew",
+            Self::NullKey { .. } | Self::DuplicateKey { .. } => "choose a key in connector.toml that is never NULL and unique in the source",
+            Self::MassDelete { .. } => "check the source; if the rows are really gone, pull again and allow it",
+            Self::LeaseHeld { .. } => "wait for it to end, or stop that process; reading needs no lease",
+            Self::ControlNewer { .. } => "use the newer version",
+            Self::ControlForeign { .. } => "set `control` in loopline.toml to this store's own file, or move the file away and run `loopline recover`",
+            _ => return None,
+        };
+        Some(hint.into())
     }
 }

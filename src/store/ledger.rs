@@ -7,13 +7,23 @@
 //!    ├─► superseded (a newer plan wants something else)
 //!    └─► expired
 //! ```
+//! An undo is a change of its own; when it is confirmed, the change that it takes back becomes undone.
 //! `sent` is recorded before anything is sent; a change found in `sent` has an unknown outcome and is settled by looking at the target.
 
-use crate::base::RunId;
-use crate::base::time::Instant;
-use crate::base::RowChange;
+use std::collections::{BTreeMap, BTreeSet};
 
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use crate::base::failpoint;
+use crate::base::time::{Instant, now};
+use crate::base::{Operation, Row, RowChange, RunId};
+
+use super::control::{Micros, unknown};
 use super::{Control, StoreError};
+
+/// Who approves where a pipeline's rule does.
+const RULE: &str = "rule";
 
 /// Number of a change, ascending in a control state.
 pub type ChangeId = i64;
@@ -45,6 +55,82 @@ impl ChangeState {
     pub fn closed(self) -> bool {
         !matches!(self, Self::Planned | Self::Approved) && !self.in_flight()
     }
+
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Approved => "approved",
+            Self::Sent => "sent",
+            Self::Acknowledged => "acknowledged",
+            Self::Confirmed => "confirmed",
+            Self::Conflicted => "conflicted",
+            Self::Failed => "failed",
+            Self::Overridden => "overridden",
+            Self::Rejected => "rejected",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+            Self::Undone => "undone",
+        }
+    }
+
+    const ALL: [Self; 12] = [
+        Self::Planned,
+        Self::Approved,
+        Self::Sent,
+        Self::Acknowledged,
+        Self::Confirmed,
+        Self::Conflicted,
+        Self::Failed,
+        Self::Overridden,
+        Self::Rejected,
+        Self::Superseded,
+        Self::Expired,
+        Self::Undone,
+    ];
+
+    /// Whether a change may go from `self` to `to`. `sent` may fall back to `approved`: the target was looked at and never got it.
+    pub fn may_become(self, to: Self) -> bool {
+        use ChangeState as S;
+        match self {
+            S::Planned => matches!(to, S::Approved | S::Rejected | S::Superseded | S::Expired),
+            S::Approved => matches!(to, S::Planned | S::Sent | S::Rejected | S::Superseded | S::Expired),
+            S::Sent => matches!(to, S::Approved | S::Acknowledged | S::Confirmed | S::Conflicted | S::Failed | S::Overridden),
+            S::Acknowledged => matches!(to, S::Confirmed | S::Conflicted | S::Failed | S::Overridden | S::Undone),
+            S::Confirmed => matches!(to, S::Overridden | S::Undone),
+            S::Overridden => matches!(to, S::Confirmed | S::Undone),
+            S::Conflicted | S::Failed | S::Rejected | S::Superseded | S::Expired | S::Undone => false,
+        }
+    }
+}
+
+impl FromSql for ChangeState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        Self::ALL.into_iter().find(|state| state.text() == text).ok_or_else(|| unknown("state", text))
+    }
+}
+
+impl ToSql for ChangeState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.text().into())
+    }
+}
+
+pub(super) fn operation_text(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Insert => "insert",
+        Operation::Update => "update",
+        Operation::Delete => "delete",
+    }
+}
+
+fn operation(text: &str) -> rusqlite::Result<Operation> {
+    Ok(match text {
+        "insert" => Operation::Insert,
+        "update" => Operation::Update,
+        "delete" => Operation::Delete,
+        other => return Err(unknown("operation", other).into()),
+    })
 }
 
 /// A change that a plan wants.
@@ -109,33 +195,234 @@ pub struct Filter {
 
 impl Control {
     /// Replaces the open plan of `system` and `kind` by `wanted`, in one transaction: planned and approved changes whose hash is wanted again keep their
-    /// state and id, the others become superseded, new ones are added. Returns the changes that are now planned or approved.
-    pub fn replan(&self, _system: &str, _kind: &str, _wanted: Vec<NewChange>) -> Result<Vec<Change>, StoreError> {
-        todo!()
+    /// id and what a person decided, the others become superseded, new ones are added. An approval by rule (`approved_by` = `rule`) follows the rule:
+    /// it is given or taken back as `wanted` says. Returns the changes that are now planned or approved.
+    pub fn replan(&self, system: &str, kind: &str, wanted: Vec<NewChange>) -> Result<Vec<Change>, StoreError> {
+        self.write("cannot replace a plan", |db| {
+            let open = Filter {
+                states: Some(vec![ChangeState::Planned, ChangeState::Approved]),
+                system: Some(system.into()),
+                kind: Some(kind.into()),
+                ..Filter::default()
+            };
+            // An undo was asked for by a person and is no part of the plan.
+            let mut kept: BTreeMap<String, Change> =
+                select(db, &open)?.into_iter().filter(|c| c.undoes.is_none()).map(|c| (c.hash.clone(), c)).collect();
+            let mut seen = BTreeSet::new();
+            for change in wanted {
+                if !seen.insert(change.hash.clone()) {
+                    continue;
+                }
+                match kept.remove(&change.hash) {
+                    Some(old) => follow_rule(db, &old, change.state)?,
+                    None => insert(db, &change, None).map(drop)?,
+                }
+            }
+            for old in kept.values() {
+                step(db, old.id, ChangeState::Superseded, None, None)?;
+            }
+            select(db, &open)
+        })
     }
 
     /// Moves changes that are in one of `from` to `to` and records the event; returns how many moved. Durable when it returns.
-    pub fn advance(&self, _ids: &[ChangeId], _from: &[ChangeState], _to: ChangeState, _by: Option<&str>, _detail: Option<&str>) -> Result<usize, StoreError> {
-        todo!()
+    pub fn advance(&self, ids: &[ChangeId], from: &[ChangeState], to: ChangeState, by: Option<&str>, detail: Option<&str>) -> Result<usize, StoreError> {
+        if let Some(state) = from.iter().find(|state| !state.may_become(to)) {
+            return Err(StoreError::Transition { from: state.text(), to: to.text() });
+        }
+        let name = match to {
+            ChangeState::Sent => Some(("ledger.sent.before", "ledger.sent.after")),
+            ChangeState::Acknowledged => Some(("ledger.ack.before", "ledger.ack.after")),
+            _ => None,
+        };
+        name.inspect(|(before, _)| failpoint::hit(before));
+        let moved = self.write("cannot move changes", |db| {
+            let mut moved = 0;
+            for id in ids {
+                let sql = "select state from changes where id = ?1";
+                let state: Option<ChangeState> = db.prepare(sql)?.query_row([id], |row| row.get(0)).optional()?;
+                if state.is_some_and(|state| from.contains(&state)) {
+                    step(db, *id, to, by, detail)?;
+                    close_undone(db, *id, to)?;
+                    moved += 1;
+                }
+            }
+            Ok(moved)
+        })?;
+        name.inspect(|(_, after)| failpoint::hit(after));
+        Ok(moved)
     }
 
     /// Adds one change outside a plan (an undo).
-    pub fn add_change(&self, _change: NewChange, _undoes: Option<ChangeId>) -> Result<ChangeId, StoreError> {
-        todo!()
+    pub fn add_change(&self, change: NewChange, undoes: Option<ChangeId>) -> Result<ChangeId, StoreError> {
+        self.write("cannot add a change", |db| insert(db, &change, undoes))
     }
 
     /// Ascending by id.
-    pub fn changes(&self, _filter: &Filter) -> Result<Vec<Change>, StoreError> {
-        todo!()
+    pub fn changes(&self, filter: &Filter) -> Result<Vec<Change>, StoreError> {
+        self.read("cannot list changes", |db| select(db, filter))
     }
 
     /// Every step of these changes, ascending by time.
-    pub fn events(&self, _ids: &[ChangeId]) -> Result<Vec<ChangeEvent>, StoreError> {
-        todo!()
+    pub fn events(&self, ids: &[ChangeId]) -> Result<Vec<ChangeEvent>, StoreError> {
+        self.read("cannot list events", |db| {
+            let sql = "select change, state, at, actor, detail from change_events
+                       where change in (select value from json_each(?1)) order by at, id";
+            db.prepare(sql)?.query_map([json_list(ids)], event)?.collect()
+        })
     }
 
-    /// Whether the hub itself inserted the row with this key (and it was not undone): only such rows may be updated or deleted by a write with a hub key.
-    pub fn own_keys(&self, _system: &str, _kind: &str) -> Result<Vec<crate::base::Row>, StoreError> {
-        todo!()
+    /// Keys of the rows that the hub itself inserted (and that were not undone): only such rows may be updated or deleted by a write with a hub key.
+    /// A row that the hub deleted since is not among them.
+    pub fn own_keys(&self, system: &str, kind: &str) -> Result<Vec<Row>, StoreError> {
+        self.read("cannot list own keys", |db| {
+            let sql = "select key from changes c where system = ?1 and kind = ?2 and operation = 'insert'
+                         and state in ('sent', 'acknowledged', 'confirmed', 'overridden')
+                         and not exists (select 1 from changes d where d.system = c.system and d.kind = c.kind and d.key = c.key
+                                         and d.operation = 'delete' and d.id > c.id and d.state = 'confirmed')
+                       group by key order by min(id)";
+            db.prepare(sql)?.query_map([system, kind], |row| json(row, 0))?.collect()
+        })
     }
+}
+
+/// Gives or takes back an approval by rule; what a person approved stays.
+fn follow_rule(db: &Connection, old: &Change, wanted: ChangeState) -> rusqlite::Result<()> {
+    match (old.state, wanted) {
+        (ChangeState::Planned, ChangeState::Approved) => step(db, old.id, ChangeState::Approved, Some(RULE), None),
+        (ChangeState::Approved, ChangeState::Planned) if old.approved_by.as_deref() == Some(RULE) => {
+            step(db, old.id, ChangeState::Planned, Some(RULE), None)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn insert(db: &Connection, change: &NewChange, undoes: Option<ChangeId>) -> rusqlite::Result<ChangeId> {
+    let sql = "insert into changes (run, system, kind, operation, target, key, before, after, version, reason, hash, state, approved_by, planned_at,
+                 approved_at, undoes)
+               values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) returning id";
+    let at = now();
+    let approved = change.state == ChangeState::Approved;
+    let row = &change.row;
+    let parameters = params![
+        change.run.0,
+        change.system,
+        change.kind,
+        operation_text(row.operation),
+        row.table,
+        to_json(&row.key)?,
+        row.before.as_ref().map(to_json).transpose()?,
+        row.after.as_ref().map(to_json).transpose()?,
+        row.version.as_ref().map(to_json).transpose()?,
+        change.reason,
+        change.hash,
+        change.state,
+        approved.then_some(RULE),
+        Micros(at),
+        approved.then_some(Micros(at)),
+        undoes,
+    ];
+    let id = db.prepare(sql)?.query_row(parameters, |row| row.get(0))?;
+    let event = "insert into change_events (change, state, at, actor, detail) values (?1, ?2, ?3, ?4, null)";
+    db.prepare(event)?.execute(params![id, change.state, Micros(at), approved.then_some(RULE)])?;
+    Ok(id)
+}
+
+/// One step of one change, and its event.
+fn step(db: &Connection, id: ChangeId, to: ChangeState, by: Option<&str>, detail: Option<&str>) -> rusqlite::Result<()> {
+    let at = Micros(now());
+    let sql = match to {
+        ChangeState::Planned => "update changes set state = ?2, detail = coalesce(?4, detail), approved_by = null, approved_at = null where id = ?1",
+        // From `sent` back to `approved`: the approval is still the first one.
+        ChangeState::Approved => {
+            "update changes set state = ?2, detail = coalesce(?4, detail), approved_at = coalesce(approved_at, ?3), sent_at = null,
+               approved_by = coalesce(approved_by, ?5) where id = ?1"
+        }
+        ChangeState::Sent => "update changes set state = ?2, detail = coalesce(?4, detail), sent_at = ?3 where id = ?1",
+        to if to.closed() => "update changes set state = ?2, detail = coalesce(?4, detail), closed_at = ?3 where id = ?1",
+        _ => "update changes set state = ?2, detail = coalesce(?4, detail) where id = ?1",
+    };
+    let mut update = db.prepare(sql)?;
+    match to {
+        ChangeState::Approved => update.execute(params![id, to, at, detail, by])?,
+        _ => update.execute(params![id, to, at, detail])?,
+    };
+    let event = "insert into change_events (change, state, at, actor, detail) values (?1, ?2, ?3, ?4, ?5)";
+    db.prepare(event)?.execute(params![id, to, at, by, detail]).map(drop)
+}
+
+/// A confirmed undo closes the change that it took back.
+fn close_undone(db: &Connection, id: ChangeId, to: ChangeState) -> rusqlite::Result<()> {
+    if to != ChangeState::Confirmed {
+        return Ok(());
+    }
+    let sql = "select o.id, o.state from changes u join changes o on o.id = u.undoes where u.id = ?1";
+    let undone: Option<(ChangeId, ChangeState)> =
+        db.prepare(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    match undone {
+        Some((old, state)) if state.may_become(ChangeState::Undone) => step(db, old, ChangeState::Undone, None, Some(&format!("undone by change {id}"))),
+        _ => Ok(()),
+    }
+}
+
+fn select(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Change>> {
+    let states = filter.states.as_ref().map(|states| json_list(&states.iter().map(|state| state.text()).collect::<Vec<_>>()));
+    let ids = filter.ids.as_ref().map(|ids| json_list(ids));
+    let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let sql = "select id, run, system, kind, operation, target, key, before, after, version, reason, hash, state, approved_by, planned_at,
+                 approved_at, sent_at, closed_at, detail, undoes from changes
+               where (?1 is null or state in (select value from json_each(?1))) and (?2 is null or system = ?2) and (?3 is null or kind = ?3)
+                 and (?4 is null or id in (select value from json_each(?4))) order by id limit ?5";
+    let mut statement = db.prepare(sql)?;
+    statement.query_map(params![states, filter.system, filter.kind, ids, limit], change)?.collect()
+}
+
+fn change(row: &SqlRow<'_>) -> rusqlite::Result<Change> {
+    let instant = |column: usize| row.get::<_, Option<Micros>>(column).map(|at| at.map(|at| at.0));
+    Ok(Change {
+        id: row.get(0)?,
+        run: RunId(row.get(1)?),
+        system: row.get(2)?,
+        kind: row.get(3)?,
+        row: RowChange {
+            operation: operation(row.get_ref(4)?.as_str()?)?,
+            table: row.get(5)?,
+            key: json(row, 6)?,
+            before: optional_json(row, 7)?,
+            after: optional_json(row, 8)?,
+            version: optional_json(row, 9)?,
+        },
+        reason: row.get(10)?,
+        hash: row.get(11)?,
+        state: row.get(12)?,
+        approved_by: row.get(13)?,
+        planned_at: row.get::<_, Micros>(14)?.0,
+        approved_at: instant(15)?,
+        sent_at: instant(16)?,
+        closed_at: instant(17)?,
+        detail: row.get(18)?,
+        undoes: row.get(19)?,
+    })
+}
+
+fn event(row: &SqlRow<'_>) -> rusqlite::Result<ChangeEvent> {
+    Ok(ChangeEvent { change: row.get(0)?, state: row.get(1)?, at: row.get::<_, Micros>(2)?.0, by: row.get(3)?, detail: row.get(4)? })
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<T> {
+    let failed = |e: serde_json::Error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, e.into());
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(failed)
+}
+
+fn optional_json<T: serde::de::DeserializeOwned>(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    if row.get_ref(column)? == ValueRef::Null { Ok(None) } else { json(row, column).map(Some) }
+}
+
+/// A list as one parameter, for `json_each`.
+fn json_list<T: serde::Serialize>(list: &[T]) -> String {
+    serde_json::to_string(list).unwrap_or_else(|_| "[]".into())
 }

@@ -2,23 +2,34 @@
 //!
 //! Tables live at `<store>/<schema>/<name>/`: `raw.<system>__<stream>` (pulled rows, live only), `raw.<system>__<stream>__deleted` (last image of
 //! deleted rows), contracts and models under their own names, `write.<system>__<outbox>` (write maps), `system.cuts`.
+//! Pulled and staged files lie in the table's folder: `p-<pull>-….parquet`, `d-<pull>-….parquet` (deleted images), `s-<run>-….parquet`, `c-<run>-….parquet`
+//! (cuts). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
+mod changes;
 mod control;
 mod cut;
 mod delta;
 mod error;
+mod evolve;
+mod file;
+mod keyed;
+mod land;
 mod ledger;
+mod place;
 mod stage;
+mod stats;
+mod types;
 mod upsert;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use futures::stream::BoxStream;
-use object_store::ObjectStore;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::base::time::Instant;
 use crate::base::{RunId, TableName};
@@ -26,15 +37,21 @@ use crate::project::Project;
 
 pub use control::{Control, Lease, PullRecord, RunOutcome, RunRecord};
 pub use error::StoreError;
+use place::Place;
+
 pub use ledger::{Change, ChangeEvent, ChangeId, ChangeState, Filter, NewChange};
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
 
 /// The tables of one project and its control state.
+#[derive(Debug)]
 pub struct Store {
     pub control: Control,
-    // object store, root URL, cache of snapshots
+    place: Place,
+    cache: Mutex<delta::Cache>,
+    /// Column of the hub's own key, by system and outbox.
+    hub_keys: BTreeMap<(String, String), String>,
 }
 
 /// One version of one table: a list of Parquet files. It stays readable while later versions are committed.
@@ -123,78 +140,103 @@ pub struct ControlBehind {
     pub known: RunId,
 }
 
+/// The store's id, made with the store; the control state keeps a copy.
+const STORE_ID: &str = "system/store.json";
+
 impl Store {
     /// Opens or makes the store and its control state. A publication that was cut short stays invisible until [`Store::roll_forward`].
     /// Reading needs no lease; everything that commits needs one ([`Control::lease`]).
-    pub async fn open(_project: &Project) -> Result<Self, StoreError> {
-        todo!()
+    pub async fn open(project: &Project) -> Result<Self, StoreError> {
+        let place = Place::open(&project.root, &project.store)?;
+        let control = Control::open(&project.root.join(&project.control))?;
+        let writes = |system: &crate::project::System| {
+            let of = |write: &crate::project::Write| Some(((system.name.clone(), write.outbox.clone()), write.hub_key.clone()?));
+            system.connector.writes.values().filter_map(of).collect::<Vec<_>>()
+        };
+        let hub_keys = project.systems.values().flat_map(writes).collect();
+        let store = Self { control, place, cache: Mutex::default(), hub_keys };
+        store.identify().await?;
+        Ok(store)
     }
 
     /// What [`DataFile::path`] is relative to.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        todo!()
+        self.place.folder.clone()
     }
 
     /// The table's latest version; `None` if there is no such table.
-    pub async fn latest(&self, _table: &TableName) -> Result<Option<TableVersion>, StoreError> {
-        todo!()
+    pub async fn latest(&self, table: &TableName) -> Result<Option<TableVersion>, StoreError> {
+        Ok(self.load(table).await?.map(|loaded| loaded.version.clone()))
     }
 
     /// The table as of `version`.
-    pub async fn at(&self, _table: &TableName, _version: u64) -> Result<TableVersion, StoreError> {
-        todo!()
+    pub async fn at(&self, table: &TableName, version: u64) -> Result<TableVersion, StoreError> {
+        self.load_at(table, version).await
     }
 
-    /// All rows of a version, file by file.
-    pub fn read(&self, _table: &TableVersion) -> Batches {
-        todo!()
-    }
-
-    /// Number that the next landing in `table` must carry: one above the last that was committed, 1 for a new table.
-    pub async fn next_pull(&self, _table: &TableName) -> Result<i64, StoreError> {
-        todo!()
-    }
-
-    /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
-    /// the lease left running. Call it once after taking the lease, before anything else is written. Returns the runs that it published.
-    pub async fn roll_forward(&self, _lease: &Lease) -> Result<Vec<RunId>, StoreError> {
-        todo!()
+    /// All rows of a version, file by file, with the version's columns: those that an older file lacks are null.
+    pub fn read(&self, table: &TableVersion) -> Batches {
+        let (folder, name, schema) = (self.object_store(), table.table.to_string(), table.schema.clone());
+        let rows = move |file: DataFile| file::read_file(folder.clone(), name.clone(), &file, schema.clone());
+        futures::stream::iter(table.files.clone()).flat_map(rows).map_err(Into::into).boxed()
     }
 
     /// Whether the control state is older than the tables (restored from a backup, lost, or another store's): nothing may be written to a system
     /// before `recover` has looked at the targets and called [`Store::adopt_control`].
     pub async fn control_behind(&self) -> Result<Option<ControlBehind>, StoreError> {
-        todo!()
+        let Some(published) = self.newest_run().await? else { return Ok(None) };
+        // A cut that is committed while its manifest is still there is known.
+        let pending = self.control.manifests()?.into_iter().map(|(run, _)| run).max().unwrap_or(RunId(0));
+        let known = self.control.last_published_run()?.max(pending);
+        Ok((published > known).then_some(ControlBehind { published, known }))
     }
 
     /// Accepts the control state as it is from now on; the last step of `recover`.
     pub async fn adopt_control(&self, _lease: &Lease) -> Result<(), StoreError> {
-        todo!()
+        self.control.check_lease()?;
+        match self.newest_run().await? {
+            Some(run) => self.control.published(run),
+            None => Ok(()),
+        }
     }
 
-    /// The ledger as rows of `system.changes`.
-    pub fn changes_batch(&self) -> Result<RecordBatch, StoreError> {
-        todo!()
+    async fn newest_run(&self) -> Result<Option<RunId>, StoreError> {
+        Ok(self.latest(&cut::cuts_table()).await?.as_ref().and_then(cut::newest_run))
     }
 
-    /// Commits one pull of one stream: rows, pull number and cursor in one commit.
-    pub async fn land(&self, _landing: Landing) -> Result<Landed, StoreError> {
-        todo!()
+    /// Sees to it that tables and control state belong together, and that no run number is used twice.
+    async fn identify(&self) -> Result<(), StoreError> {
+        let id = self.store_id().await?;
+        match self.control.store_id()? {
+            Some(known) if known != id => return Err(StoreError::ControlForeign { path: self.control.path().into() }),
+            Some(_) => {}
+            None => self.control.set_store_id(&id)?,
+        }
+        match self.newest_run().await? {
+            Some(run) => self.control.raise_run_floor(run),
+            None => Ok(()),
+        }
     }
 
-    /// Writes `batches` as the whole next content of `table`, visible to nobody yet.
-    pub async fn stage(&self, _run: RunId, _table: &TableName, _schema: SchemaRef, _batches: Batches, _properties: BTreeMap<String, String>) -> Result<Staged, StoreError> {
-        todo!()
-    }
-
-    /// Publishes a run: stores the manifest, commits each staged table whose content differs, and last the cut, which names the version of every
-    /// table of `staged` and `unchanged`. Killed anywhere, the next [`Store::open`] by a lease holder finishes it.
-    pub async fn publish(&self, _run: RunId, _as_of: Instant, _staged: Vec<Staged>, _unchanged: BTreeMap<TableName, u64>) -> Result<Cut, StoreError> {
-        todo!()
-    }
-
-    /// The last complete cut; `None` before the first run.
-    pub async fn cut(&self) -> Result<Option<Cut>, StoreError> {
-        todo!()
+    /// The store's id; made up if there is none yet.
+    async fn store_id(&self) -> Result<String, StoreError> {
+        let path = Path::from(STORE_ID);
+        let failed = |what| move |source| StoreError::Object { what, path: STORE_ID.into(), source };
+        let id = serde_json::json!({ "id": uuid::Uuid::new_v4().to_string() }).to_string();
+        match self.place.folder.head(&path).await {
+            Ok(_) => {}
+            Err(object_store::Error::NotFound { .. }) => {
+                let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                match self.place.folder.put_opts(&path, id.into_bytes().into(), create).await {
+                    // Another process was faster; its id counts.
+                    Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+                    Err(source) => return Err(failed("writing")(source)),
+                }
+            }
+            Err(source) => return Err(failed("reading")(source)),
+        }
+        let bytes = self.place.folder.get(&path).await.map_err(failed("reading"))?.bytes().await.map_err(failed("reading"))?;
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { what: STORE_ID.into(), source })?;
+        value["id"].as_str().map(Into::into).ok_or_else(|| StoreError::Malformed { what: STORE_ID.into() })
     }
 }
