@@ -7,7 +7,15 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::SqlFile;
+use super::files::{CONTRACT_SCHEMAS, ConnectorFiles, is_identifier};
+use super::names::Names;
+use super::problems::{Problems, suggest};
+use super::section::{Document, Located, Section};
+use super::text::{self, duration, time_zone};
 use crate::base::{Operation, TableName};
+
+/// How far before its last cursor a timestamp stream starts where the TOML is silent: longer than most transactions stay open.
+const LOOKBACK_SECONDS: i64 = 300;
 
 /// How a product is read and written; shared by every system that runs this product.
 #[derive(Debug)]
@@ -84,4 +92,241 @@ pub struct Write {
     /// meets it was taken over by a person and is left alone.
     pub editable: Option<String>,
     pub map: SqlFile,
+}
+
+/// Reads one connector folder. `None` if anything in it that others rely on is wrong; what it is, is among the problems.
+pub(super) fn read(name: &str, files: &ConnectorFiles, names: &Names, problems: &Problems) -> Option<Connector> {
+    let toml = files.toml.as_ref()?;
+    let document = Document::parse(&toml.path, &toml.text, 1, problems)?;
+    let found_before = problems.count();
+    let root = document.section();
+    let protocol = root.required("protocol", "\"sql\"", root.word("protocol"));
+    let time_zone = root.parsed("time_zone", time_zone).map(|zone| zone.value);
+    let stream_names: Vec<String> = root.entries("stream").into_iter().map(|entry| entry.key.value).collect();
+    let mut streams = BTreeMap::new();
+    for entry in root.entries("stream") {
+        if let Some(section) = entry.section("stream").filter(|section| identifier(section, &entry.key, "a stream"))
+            && let Some(stream) = read_stream(&entry.key.value, section)
+        {
+            streams.insert(stream.name.clone(), stream);
+        }
+    }
+    let mut writes = BTreeMap::new();
+    let mut write_names = Vec::new();
+    for entry in root.entries("write") {
+        write_names.push(entry.key.value.clone());
+        if let Some(section) = entry.section("write")
+            && let Some(write) = read_write(&entry.key, section, files, &stream_names, &streams, names)
+        {
+            writes.insert(write.outbox.clone(), write);
+        }
+    }
+    root.finish();
+    let maps = read_maps(files, &write_names, names, problems);
+    if problems.count() > found_before {
+        return None;
+    }
+    Some(Connector { name: name.into(), file: toml.path.clone(), protocol: protocol?, time_zone, streams, writes, maps })
+}
+
+/// Names of streams and outboxes become parts of table names around a `__`.
+fn identifier(section: &Section, name: &Located<String>, what: &str) -> bool {
+    let valid = is_identifier(&name.value) && !name.value.contains("__");
+    if !valid {
+        let hint = format!(
+            "rename it, for example to \"{}\"; `table` holds the source's own name",
+            super::files::to_identifier(&name.value)
+        );
+        section.problem(name.line, format!("{what} is named in lower case letters, digits and single _"), Some(hint));
+    }
+    valid
+}
+
+fn read_stream(name: &str, section: Section) -> Option<Stream> {
+    let table = section.text("table").map_or_else(|| name.to_owned(), |table| table.value);
+    let key = section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key"));
+    let cursor_section = section.table("cursor");
+    let has_cursor = cursor_section.is_some();
+    let cursor = cursor_section.and_then(read_cursor);
+    let sweep = section.parsed("sweep", duration);
+    let exclude = section.texts("exclude").unwrap_or_default();
+    if let Some(sweep) = sweep.as_ref().filter(|_| !has_cursor) {
+        let hint = "remove `sweep`: without a cursor every pull compares the whole table";
+        section.problem(sweep.line, "\"sweep\" without a cursor has no effect", Some(hint.into()));
+    }
+    let needed =
+        key.iter().flatten().map(|column| column.value.as_str()).chain(cursor.iter().map(|cursor| cursor.field.as_str()));
+    for column in needed {
+        if let Some(excluded) = exclude.iter().find(|excluded| excluded.value == column) {
+            let what = format!("column \"{column}\" is part of the key or the cursor and cannot be excluded");
+            section.problem(excluded.line, what, Some("remove it from `exclude`".into()));
+        }
+    }
+    section.finish();
+    Some(Stream {
+        name: name.into(),
+        table,
+        key: values(key?),
+        cursor,
+        sweep_every: sweep.map(|sweep| sweep.value),
+        exclude: values(exclude),
+    })
+}
+
+fn values(located: Vec<Located<String>>) -> Vec<String> {
+    located.into_iter().map(|located| located.value).collect()
+}
+
+fn read_cursor(section: Section) -> Option<Cursor> {
+    let field = section.required("field", "\"updated_at\"", section.text("field"));
+    // A wrong kind is found when the stream is opened, so assuming the usual one hides nothing.
+    let kind = if section.has("kind") { section.word("kind") } else { Some(CursorKind::Timestamp) };
+    let lookback = match kind {
+        Some(CursorKind::Timestamp) => match section.parsed("lookback", duration) {
+            Some(lookback) => i64::try_from(lookback.value.as_secs()).ok(),
+            None => Some(LOOKBACK_SECONDS),
+        },
+        Some(CursorKind::Integer) => match section.count("lookback") {
+            Some(lookback) => i64::try_from(lookback.value).ok(),
+            None => Some(0),
+        },
+        None => {
+            section.has("lookback"); // its type depends on the kind
+            None
+        }
+    };
+    section.finish();
+    Some(Cursor { field: field?.value, kind: kind?, lookback: lookback? })
+}
+
+fn read_write(
+    outbox: &Located<String>,
+    section: Section,
+    files: &ConnectorFiles,
+    stream_names: &[String],
+    streams: &BTreeMap<String, Stream>,
+    names: &Names,
+) -> Option<Write> {
+    if !names.outboxes().any(|name| name == outbox.value) {
+        let hint = suggest(&outbox.value, "outboxes", names.outboxes());
+        let what = format!("there is no model sql/outbox/{}.sql", outbox.value);
+        section.problem(outbox.line, what, hint);
+    }
+    let map = files.sql.get(&format!("write.{}", outbox.value)).cloned();
+    if map.is_none() {
+        let hint =
+            format!("write the select that turns rows of outbox.{0} into this product's fields as write.{0}.sql", outbox.value);
+        section.problem(outbox.line, format!("its map write.{}.sql is missing in this folder", outbox.value), Some(hint));
+    }
+    let resource = section.required("resource", "the stream whose table is written", section.text("resource"));
+    if let Some(resource) = resource.as_ref().filter(|resource| !stream_names.contains(&resource.value)) {
+        let hint = suggest(&resource.value, "streams", stream_names.iter().map(String::as_str));
+        section.problem(resource.line, format!("resource \"{}\" is not a stream of this connector", resource.value), hint);
+    }
+    let key = section.required("key", "[\"id\"], the columns that find one row", section.some_texts("key"));
+    let hub_key = section.text("hub_key");
+    let version = section.text("version");
+    let operations = read_operations(&section);
+    check_hub_key(&section, key.as_deref(), hub_key.as_ref(), operations.as_deref());
+    let editable = section.text("editable");
+    if let Some(editable) = &editable
+        && let Err(message) = text::expression(&editable.value)
+    {
+        section.problem(editable.line, format!("\"editable\" is not a condition: {message}"), None);
+    }
+    let stream = resource.as_ref().and_then(|resource| streams.get(&resource.value));
+    let compared = key.iter().flatten().chain(&hub_key).chain(&version);
+    for column in compared.filter(|column| stream.is_some_and(|stream| stream.exclude.contains(&column.value))) {
+        let what = format!("column \"{}\" is compared with the target, but the stream excludes it", column.value);
+        section.problem(column.line, what, Some("remove it from the stream's `exclude`".into()));
+    }
+    section.finish();
+    Some(Write {
+        outbox: outbox.value.clone(),
+        resource: resource?.value,
+        key: values(key?),
+        hub_key: hub_key.map(|key| key.value),
+        version: version.map(|version| version.value),
+        operations: operations?,
+        editable: editable.map(|condition| condition.value),
+        map: map?,
+    })
+}
+
+fn read_operations(section: &Section) -> Option<Vec<Operation>> {
+    let example = "[\"update\"], what the hub may do: insert, update, delete";
+    let words = section.required("operations", example, section.some_texts("operations"))?;
+    words.iter().map(|operation| section.word_of("operations", operation)).collect()
+}
+
+/// Rows that the hub makes or removes must be known as its own, by a key that the target stores.
+fn check_hub_key(
+    section: &Section,
+    key: Option<&[Located<String>]>,
+    hub_key: Option<&Located<String>>,
+    operations: Option<&[Operation]>,
+) {
+    match (hub_key, key) {
+        (Some(hub_key), Some(key)) if !key.iter().any(|column| column.value == hub_key.value) => {
+            let known = key.iter().map(|column| column.value.as_str());
+            let hint = suggest(&hub_key.value, "key columns", known);
+            section.problem(hub_key.line, format!("hub_key \"{}\" is not one of `key`", hub_key.value), hint);
+        }
+        (None, _) if !section.has("hub_key") => {
+            let owning = operations.unwrap_or_default().iter().find(|operation| **operation != Operation::Update);
+            if owning.is_some() {
+                let hint = "name the column that stores the hub's own key, or allow only \"update\"";
+                section.problem(section.line, "\"hub_key\" is missing, and inserts and deletes need it", Some(hint.into()));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn read_maps(files: &ConnectorFiles, writes: &[String], names: &Names, problems: &Problems) -> BTreeMap<TableName, SqlFile> {
+    let mut maps = BTreeMap::new();
+    for (stem, file) in &files.sql {
+        if text::header_line(&file.text).is_some_and(|line| {
+            problems.at(
+                &file.path,
+                line,
+                "a map has no `--!` header",
+                Some("only models have one; use `--` for a comment".into()),
+            );
+            true
+        }) {
+            continue;
+        }
+        if let Some(outbox) = stem.strip_prefix("write.") {
+            if !writes.iter().any(|name| name == outbox) {
+                let near = suggest(outbox, "writes", writes.iter().map(String::as_str));
+                let hint = near.unwrap_or_else(|| format!("add [write.{outbox}] to connector.toml, or remove the file"));
+                problems.at(&file.path, 1, format!("connector.toml has no [write.{outbox}]"), Some(hint));
+            }
+            continue;
+        }
+        match contract_of(stem, names) {
+            Ok(contract) => drop(maps.insert(contract, file.clone())),
+            Err((what, hint)) => problems.at(&file.path, 1, what, hint),
+        }
+    }
+    maps
+}
+
+/// The contract that a map's file name says it fills.
+fn contract_of(stem: &str, names: &Names) -> Result<TableName, (String, Option<String>)> {
+    let table: TableName = stem.parse().map_err(|_| {
+        let hint = "a map is <schema>.<contract>.sql, a write map write.<outbox>.sql";
+        (format!("\"{stem}\" does not say what the file fills"), Some(hint.to_owned()))
+    })?;
+    if names.contracts.contains(&table) {
+        return Ok(table);
+    }
+    let known: Vec<String> = names.contracts.iter().map(TableName::to_string).collect();
+    let hint = suggest(stem, "contracts", known.iter().map(String::as_str));
+    let what = match CONTRACT_SCHEMAS.contains(&table.schema.as_str()) {
+        true => format!("there is no contract sql/{}/{}.sql", table.schema, table.name),
+        false => format!("\"{}\" is not a schema of contracts ({})", table.schema, CONTRACT_SCHEMAS.join(", ")),
+    };
+    Err((what, hint))
 }

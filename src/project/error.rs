@@ -1,6 +1,7 @@
 //! What can be wrong with a project's files.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use crate::base::{Blame, Diagnose};
 
@@ -16,6 +17,17 @@ pub enum ProjectError {
     At { path: PathBuf, line: usize, what: String, hint: Option<String> },
 }
 
+impl ProjectError {
+    /// File and line, to sort by.
+    pub(super) fn place(&self) -> (&Path, usize) {
+        match self {
+            Self::SecretEnv { .. } => (Path::new(""), 0),
+            Self::Read { path, .. } => (path, 0),
+            Self::At { path, line, .. } => (path, *line),
+        }
+    }
+}
+
 impl Diagnose for ProjectError {
     fn blame(&self) -> Blame {
         Blame::User
@@ -24,6 +36,13 @@ impl Diagnose for ProjectError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::SecretEnv { name } => Some(format!("export {name}, or name a file in the system's `secret`")),
+            Self::Read { path, source } if source.kind() == ErrorKind::NotFound => Some(match path.ends_with("loopline.toml") {
+                true => "run `loopline init` here, or name the project's folder with --project".into(),
+                false => "make the file, or remove what names it".into(),
+            }),
+            Self::Read { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some("give the user who runs loopline the right to read it".into())
+            }
             Self::Read { .. } => None,
             Self::At { hint, .. } => hint.clone(),
         }

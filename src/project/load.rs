@@ -1,12 +1,63 @@
 //! From files to a checked [`Project`].
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{Project, ProjectError};
+use super::files::Files;
+use super::names::Names;
+use super::problems::Problems;
+use super::{Project, ProjectError, connector, contract, model, pipeline, settings};
 
 impl Project {
-    /// Reads the project in `root` and checks all that can be checked without a connection. Collects every error of every file rather than stopping at the first.
-    pub fn load(_root: &Path) -> Result<Self, Vec<ProjectError>> {
-        todo!()
+    /// Reads the project in `root` and checks all that can be checked without a connection. Collects every error of every file rather than stopping at
+    /// the first; they are ordered by file and line.
+    pub fn load(root: &Path) -> Result<Self, Vec<ProjectError>> {
+        let problems = Problems::default();
+        match read(root, &problems) {
+            Some(project) if problems.count() == 0 => Ok(project),
+            _ => Err(problems.into_errors()),
+        }
     }
+}
+
+/// `None` only with a problem.
+fn read(root: &Path, problems: &Problems) -> Option<Project> {
+    let files = Files::read(root, problems);
+    let settings_file = files.settings.as_ref()?;
+    let names = Names::of(&files);
+    let mut contracts = BTreeMap::new();
+    for (table, file) in files.contracts.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
+        contracts.extend(contract::read(table, file, &names, problems).map(|contract| (table.clone(), contract)));
+    }
+    let mut models = BTreeMap::new();
+    for (table, file) in files.models.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
+        models.extend(model::read(table, file, problems).map(|model| (table.clone(), model)));
+    }
+    let mut connectors = BTreeMap::new();
+    for (name, folder) in &files.connectors {
+        let connector = connector::read(name, folder, &names, problems);
+        connectors.extend(connector.map(|connector| (name.clone(), Arc::new(connector))));
+    }
+    let context = settings::Context { root, names: &names, connectors: &connectors, problems };
+    let (settings, systems) = settings::read(settings_file, &context);
+    let mut pipelines = BTreeMap::new();
+    for (name, file) in &files.pipelines {
+        let pipeline = pipeline::read(name, file, systems.as_ref(), &names, problems);
+        pipelines.extend(pipeline.map(|pipeline| (name.clone(), pipeline)));
+    }
+    let settings = settings?;
+    Some(Project {
+        root: root.to_owned(),
+        strategy: settings.strategy,
+        store: settings.store,
+        control: settings.control,
+        clock_file: settings.clock_file,
+        memory_limit_bytes: settings.memory_limit_bytes,
+        authority: settings.authority,
+        systems: settings.systems,
+        contracts,
+        models,
+        pipelines,
+    })
 }

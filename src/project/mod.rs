@@ -1,14 +1,22 @@
 //! Reads `loopline.toml`, connectors, pipelines and SQL headers into one checked [`Project`].
 //!
-//! Reading has two steps: raw types with `deny_unknown_fields` (private), then [`Project::load`] resolves them; only resolved types leave this
-//! module. Nothing here opens a connection or resolves a table inside a statement: `model` does the latter.
+//! Reading has two steps: files and TOML sections with the line of each value (private), then [`Project::load`] resolves them; only resolved types
+//! leave this module. Nothing here opens a connection or resolves a table inside a statement: `model` does the latter.
 
 mod connector;
 mod contract;
 mod error;
+mod files;
 mod load;
 mod model;
+mod names;
 mod pipeline;
+mod problems;
+mod section;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

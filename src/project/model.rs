@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::problems::{Problems, suggest};
+use super::section::{Document, Entry, Section};
+use super::text;
 use crate::base::TableName;
 
 /// One SQL file: where it is, what it says.
@@ -69,4 +72,122 @@ pub struct Kpi {
     pub source: String,
     /// One of `crm erp scm aps srm mes wms qms loop`: the node of the loop that it belongs to.
     pub node: String,
+}
+
+const KPI_NODES: [&str; 9] = ["crm", "erp", "scm", "aps", "srm", "mes", "wms", "qms", "loop"];
+
+/// Reads one model file; `None` where its header is wrong, which is then among the problems.
+pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Option<Model> {
+    let Some(first_line) = text::header_line(&file.text) else {
+        let hint = "start the file with: --! description = \"what a row says\"";
+        problems.at(&file.path, 1, "the model has no header", Some(hint.into()));
+        return None;
+    };
+    let (toml, next_line) = text::header_toml(&file.text, first_line);
+    if !check_place(file, first_line, next_line, problems) {
+        return None;
+    }
+    let document = Document::parse(&file.path, &toml, first_line, problems)?;
+    let found_before = problems.count();
+    let header = document.section();
+    let description = header.required("description", "\"what a row says\"", header.text("description"));
+    let key = header.some_texts("key").unwrap_or_default();
+    if table.schema == "outbox" {
+        let example = "[\"item_id\"], the columns that identify a wanted row";
+        header.required("key", example, (!key.is_empty()).then_some(()));
+    }
+    let clock = header.word("clock");
+    let checks = header.items("checks").into_iter().filter_map(|entry| read_check(&entry, &header)).collect();
+    let kpi_section = header.table("kpi");
+    if let Some(section) = kpi_section.as_ref().filter(|_| table.schema != "kpi") {
+        section.problem(
+            section.line,
+            "only models in sql/kpi are indicators",
+            Some("move the file to sql/kpi, or remove [kpi]".into()),
+        );
+    }
+    if table.schema == "kpi" {
+        header.required(
+            "kpi",
+            "{ title = \"…\", unit = \"%\", better = \"higher\", source = \"…\", node = \"scm\" }",
+            kpi_section.as_ref(),
+        );
+    }
+    let kpi = kpi_section.and_then(read_kpi);
+    header.finish();
+    if problems.count() > found_before {
+        return None;
+    }
+    let key = key.into_iter().map(|column| column.value).collect();
+    Some(Model { table: table.clone(), file: file.clone(), description: description?.value, key, clock, checks, kpi })
+}
+
+/// The header must be one block, and nothing but comments may stand before it.
+fn check_place(file: &SqlFile, first_line: usize, next_line: usize, problems: &Problems) -> bool {
+    let is_comment = |line: &str| line.trim().is_empty() || line.trim_start().starts_with("--");
+    let before = file.text.lines().take(first_line - 1).position(|line| !is_comment(line));
+    let after = file.text.lines().skip(next_line - 1).position(|line| line.trim_start().starts_with("--!"));
+    if before.is_some() {
+        problems.at(
+            &file.path,
+            first_line,
+            "the header stands after the statement",
+            Some("move the `--!` lines to the top of the file".into()),
+        );
+    }
+    if let Some(offset) = after {
+        let hint = "keep all `--!` lines together, without a line between them";
+        problems.at(&file.path, next_line + offset, "this header line is not part of the header", Some(hint.into()));
+    }
+    before.is_none() && after.is_none()
+}
+
+fn read_check(entry: &Entry, header: &Section) -> Option<Check> {
+    let (expression, severity) = if entry.is_text() {
+        (entry.text()?, Severity::Error)
+    } else {
+        let section = entry.section("header")?;
+        let expression = section.required("expression", "\"quantity >= 0\"", section.text("expression"));
+        let severity = if section.has("severity") { section.word("severity") } else { Some(Severity::Error) };
+        section.finish();
+        (expression?, severity?)
+    };
+    if let Err(message) = text::expression(&expression.value) {
+        let what = format!("check \"{}\" is not a condition: {message}", expression.value);
+        header.problem(expression.line, what, None);
+        return None;
+    }
+    Some(Check { expression: expression.value, severity })
+}
+
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Better {
+    Higher,
+    Lower,
+}
+
+fn read_kpi(section: Section) -> Option<Kpi> {
+    let title = section.required("title", "\"Lines delivered in full and on time\"", section.text("title"));
+    let unit = section.required("unit", "\"%\"", section.text("unit"));
+    let scale = section.number("scale").unwrap_or(1.0);
+    let better: Option<Better> = section.required("better", "\"higher\"", section.word("better"));
+    let target = section.number("target");
+    let source = section.required("source", "\"SCOR RL.1.1\", where the formula comes from", section.text("source"));
+    let node = section.required("node", "\"scm\", the part of the loop that it belongs to", section.text("node"));
+    if let Some(node) = node.as_ref().filter(|node| !KPI_NODES.contains(&node.value.as_str())) {
+        let hint = suggest(&node.value, "nodes", KPI_NODES);
+        section.problem(node.line, format!("node: \"{}\" is not one of {}", node.value, KPI_NODES.join(", ")), hint);
+    }
+    section.finish();
+    let higher_is_better = matches!(better?, Better::Higher);
+    Some(Kpi {
+        title: title?.value,
+        unit: unit?.value,
+        scale,
+        higher_is_better,
+        target,
+        source: source?.value,
+        node: node?.value,
+    })
 }

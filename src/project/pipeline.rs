@@ -1,9 +1,17 @@
 //! Pipelines: when to run, what to pull, what to build, what to write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use chrono_tz::Tz;
+
+use super::SqlFile;
+use super::names::Names;
+use super::problems::{Problems, suggest};
+use super::section::{Document, Entry, Located, Section};
+use super::text::time_zone;
+use crate::base::TableName;
 
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -60,8 +68,7 @@ pub enum Mode {
 }
 
 /// Stops a runaway plan before anyone is asked: a plan that exceeds one is refused whole.
-#[derive(Debug, Clone, Copy, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Most changes of one kind in one plan.
     pub rows: usize,
@@ -71,4 +78,105 @@ impl Default for Limits {
     fn default() -> Self {
         Self { rows: 5_000 } // more than any plant decides in a day of one kind; a runaway model makes more
     }
+}
+
+/// Reads one pipeline file. `systems` is `None` where `loopline.toml` could not be read, so that nothing is known about them.
+pub(super) fn read(
+    name: &str,
+    file: &SqlFile,
+    systems: Option<&BTreeSet<String>>,
+    names: &Names,
+    problems: &Problems,
+) -> Option<Pipeline> {
+    let document = Document::parse(&file.path, &file.text, 1, problems)?;
+    let found_before = problems.count();
+    let root = document.section();
+    let schedule = root.table("schedule").and_then(read_schedule);
+    let pull = root.texts("pull").unwrap_or_default();
+    for system in &pull {
+        if let Some(systems) = systems.filter(|systems| !systems.contains(&system.value)) {
+            let hint = suggest(&system.value, "systems", systems.iter().map(String::as_str));
+            root.problem(system.line, format!("pull: there is no system \"{}\" in loopline.toml", system.value), hint);
+        }
+    }
+    let build = root.texts("build").unwrap_or_default();
+    for target in &build {
+        check_target(target, &root, names);
+    }
+    let write = root.entries("write").iter().filter_map(|entry| read_rule(entry, &root, names)).collect();
+    root.finish();
+    if problems.count() > found_before {
+        return None;
+    }
+    let values = |texts: Vec<Located<String>>| texts.into_iter().map(|text| text.value).collect();
+    Some(Pipeline { name: name.into(), file: file.path.clone(), schedule, pull: values(pull), build: values(build), write })
+}
+
+fn check_target(target: &Located<String>, root: &Section, names: &Names) {
+    let known = match target.value.parse::<TableName>() {
+        Ok(table) => names.has_table(&table),
+        Err(_) => names.has_schema(&target.value),
+    };
+    if !known {
+        let tables: Vec<String> = names.tables().map(TableName::to_string).collect();
+        let schemas: BTreeSet<&str> = names.tables().map(|table| table.schema.as_str()).collect();
+        let hint = match target.value.contains('.') {
+            true => suggest(&target.value, "tables", tables.iter().map(String::as_str)),
+            false => suggest(&target.value, "schemas", schemas),
+        };
+        root.problem(target.line, format!("build: there is no schema or table \"{}\"", target.value), hint);
+    }
+}
+
+fn read_schedule(section: Section) -> Option<Schedule> {
+    let cron = section.required("cron", "\"0 0 5 * * Mon-Fri\"", section.parsed("cron", check_cron));
+    let timezone = section.required("timezone", "\"Europe/Berlin\"", section.parsed("timezone", time_zone));
+    let missed = if section.has("missed") { section.word("missed") } else { Some(Missed::RunOnce) };
+    let overlap = if section.has("overlap") { section.word("overlap") } else { Some(Overlap::Skip) };
+    section.finish();
+    Some(Schedule { cron: cron?.value, timezone: timezone?.value, missed: missed?, overlap: overlap? })
+}
+
+/// Accepts six fields only: with five or seven, cron programs disagree on what the first and the last one mean.
+fn check_cron(text: &str) -> Result<String, String> {
+    const FIELDS: &str = "second minute hour day-of-month month day-of-week, for example 0 0 5 * * Mon-Fri";
+    let fields = text.split_whitespace().count();
+    if fields != 6 {
+        return Err(format!("\"{text}\" has {fields} fields, not 6 ({FIELDS})"));
+    }
+    let schedule = cron::Schedule::from_str(text).map_err(|_| format!("\"{text}\" is not a cron expression ({FIELDS})"))?;
+    match schedule.upcoming(chrono::Utc).next() {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!("\"{text}\" never comes")),
+    }
+}
+
+fn read_rule(entry: &Entry, root: &Section, names: &Names) -> Option<(String, WriteRule)> {
+    let key = &entry.key;
+    let outbox = key.value.strip_prefix("outbox.").unwrap_or(&key.value);
+    if !key.value.starts_with("outbox.") || !names.outboxes().any(|name| name == outbox) {
+        let known: Vec<String> = names.outboxes().map(|name| format!("outbox.{name}")).collect();
+        let hint = suggest(&format!("outbox.{outbox}"), "outboxes", known.iter().map(String::as_str));
+        root.problem(key.line, format!("write: there is no outbox \"{}\"", key.value), hint);
+    }
+    let rule = if entry.is_text() {
+        WriteRule { mode: root.word_of(&key.value, &entry.text()?)?, limits: Limits::default() }
+    } else {
+        let section = entry.section("write")?;
+        let mode = section.required("mode", "\"approve\"", section.word("mode"));
+        let limits = section.table("limits").map_or_else(|| Some(Limits::default()), read_limits);
+        section.finish();
+        WriteRule { mode: mode?, limits: limits? }
+    };
+    Some((outbox.to_owned(), rule))
+}
+
+fn read_limits(section: Section) -> Option<Limits> {
+    let default = Limits::default();
+    let rows = if section.has("rows") { section.count("rows").map(|rows| rows.value as usize) } else { Some(default.rows) };
+    if rows == Some(0) {
+        section.problem(section.line, "a limit of 0 rows lets nothing through", Some("use mode = \"off\"".into()));
+    }
+    section.finish();
+    Some(Limits { rows: rows? })
 }
