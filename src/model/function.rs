@@ -1,1 +1,256 @@
-//! Decision functions as table functions.
+//! Decision functions as table functions: `select * from mrp('scm.demand', …)`.
+//!
+//! The tables are named in text and looked up among those that the statement reads; their columns are checked when the statement is planned. The
+//! function runs once, on a thread of its own, when all its inputs were read; inputs and result are counted in the memory pool.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::datasource::{TableProvider, TableType, provider_as_source};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream, collect,
+};
+
+use super::engine::Tables;
+use super::types::{instant, sql_name};
+use crate::base::{TableName, nearest};
+use crate::decide::{Context, Decision, Input};
+
+/// A table that does not have what a decision function needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{function}, input {input}: {what}")]
+pub(super) struct InputError {
+    pub function: &'static str,
+    input: &'static str,
+    what: String,
+    pub hint: Option<String>,
+}
+
+/// A decision function bound to the tables that one statement reads and to its instant.
+pub(super) struct DecisionFunction {
+    decision: Arc<dyn Decision>,
+    tables: Arc<Tables>,
+    context: Context,
+}
+
+impl DecisionFunction {
+    pub fn new(decision: Arc<dyn Decision>, tables: Arc<Tables>, context: Context) -> Self {
+        Self { decision, tables, context }
+    }
+
+    fn refuse(&self, input: &'static str, what: String, hint: Option<String>) -> DataFusionError {
+        DataFusionError::External(Box::new(InputError { function: self.decision.name(), input, what, hint }))
+    }
+
+    /// The plan that yields the input's columns, as the types that it asks for.
+    fn input(&self, input: &Input, argument: &Expr) -> Result<LogicalPlan> {
+        let name = text(argument).ok_or_else(|| self.refuse(input.name, format!("{argument} is not the name of a table"), None))?;
+        let table: TableName = name.parse().map_err(|what| self.refuse(input.name, what, None))?;
+        let provider = self.tables.get(&table).ok_or_else(|| self.refuse(input.name, format!("unknown table {table}"), None))?;
+        let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(provider.clone()), None)?;
+        let schema = provider.schema();
+        let columns = input.columns.iter().map(|(column, sql_type)| {
+            let Some((_, field)) = schema.column_with_name(column) else {
+                let near = nearest(column, schema.fields().iter().map(|field| field.name().as_str()));
+                let hint = near.map(|near| format!("the nearest column of {table} is {near}; name it in the model: {near} as {column}"));
+                return Err(self.refuse(input.name, format!("{table} has no column {column} ({sql_type})"), hint));
+            };
+            let target = input_type(sql_type, field.data_type()).ok_or_else(|| {
+                let what = format!("{table}.{column} is {}, but must be {sql_type}", sql_name(field.data_type()));
+                self.refuse(input.name, what, Some("cast it in the model that makes the table".into()))
+            })?;
+            let expr = ident(*column);
+            Ok(if *field.data_type() == target { expr } else { cast(expr, target).alias(*column) })
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        plan.project(columns)?.build()
+    }
+}
+
+/// The type in which a decision function gets a column that it calls `sql_type`; `None` if `from` cannot be one.
+fn input_type(sql_type: &str, from: &DataType) -> Option<DataType> {
+    let integer = matches!(from, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64);
+    match sql_type {
+        "text" if matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => Some(DataType::Utf8),
+        "date" if *from == DataType::Date32 => Some(DataType::Date32),
+        "timestamp" if matches!(from, DataType::Timestamp(_, Some(_))) => Some(instant()),
+        "decimal" if matches!(from, DataType::Decimal128(..)) => Some(from.clone()),
+        "decimal" if integer => Some(DataType::Decimal128(19, 0)),
+        "int" | "bigint" if integer => Some(DataType::Int64),
+        "double" if matches!(from, DataType::Float32 | DataType::Float64) => Some(DataType::Float64),
+        "boolean" if *from == DataType::Boolean => Some(DataType::Boolean),
+        _ => None,
+    }
+}
+
+fn text(argument: &Expr) -> Option<&str> {
+    match argument {
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => Some(text),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for DecisionFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.decision.name())
+    }
+}
+
+impl TableFunctionImpl for DecisionFunction {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let inputs = self.decision.inputs();
+        if args.exprs().len() != inputs.len() {
+            let names: Vec<_> = inputs.iter().map(|input| format!("'{}'", input.name)).collect();
+            let what = format!("{} tables are needed, {} are named", inputs.len(), args.exprs().len());
+            let hint = format!("{}({})", self.decision.name(), names.join(", "));
+            return Err(self.refuse("(all)", what, Some(hint)));
+        }
+        let plans = inputs.iter().zip(args.exprs()).map(|(input, argument)| self.input(input, argument)).collect::<Result<_>>()?;
+        Ok(Arc::new(DecisionTable { decision: self.decision.clone(), inputs: plans, context: self.context }))
+    }
+}
+
+struct DecisionTable {
+    decision: Arc<dyn Decision>,
+    inputs: Vec<LogicalPlan>,
+    context: Context,
+}
+
+impl fmt::Debug for DecisionTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.decision.name())
+    }
+}
+
+#[async_trait]
+impl TableProvider for DecisionTable {
+    fn schema(&self) -> SchemaRef {
+        self.decision.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut children = Vec::with_capacity(self.inputs.len());
+        for input in &self.inputs {
+            children.push(state.create_physical_plan(input).await?);
+        }
+        Ok(Arc::new(DecisionExec::new(self.decision.clone(), self.context, children, projection.cloned())?))
+    }
+}
+
+/// Reads all inputs, decides, yields one batch.
+struct DecisionExec {
+    decision: Arc<dyn Decision>,
+    context: Context,
+    children: Vec<Arc<dyn ExecutionPlan>>,
+    projection: Option<Vec<usize>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl DecisionExec {
+    fn new(
+        decision: Arc<dyn Decision>,
+        context: Context,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        projection: Option<Vec<usize>>,
+    ) -> Result<Self> {
+        let schema = match &projection {
+            Some(columns) => Arc::new(decision.schema().project(columns)?),
+            None => decision.schema(),
+        };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Ok(Self { decision, context, children, projection, properties: Arc::new(properties) })
+    }
+}
+
+impl fmt::Debug for DecisionExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DecisionExec({})", self.decision.name())
+    }
+}
+
+impl DisplayAs for DecisionExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DecisionExec: {}", self.decision.name())
+    }
+}
+
+impl ExecutionPlan for DecisionExec {
+    fn name(&self) -> &'static str {
+        "DecisionExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::SinglePartition; self.children.len()]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.children.iter().collect()
+    }
+
+    fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(self.decision.clone(), self.context, children, self.projection.clone())?))
+    }
+
+    fn execute(&self, _partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (decision, context, projection) = (self.decision.clone(), self.context, self.projection.clone());
+        let children = self.children.clone();
+        let batch = async move {
+            let memory = MemoryConsumer::new(format!("decision function {}", decision.name())).register(task.memory_pool());
+            let mut tables = Vec::with_capacity(children.len());
+            for child in children {
+                let schema = child.schema();
+                let batches = collect(child, task.clone()).await?;
+                // Once as read and once joined into one batch.
+                memory.try_grow(2 * batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>())?;
+                tables.push(concat_batches(&schema, &batches)?);
+            }
+            let decided = tokio::task::spawn_blocking(move || decision.decide(&tables, &context)).await;
+            let result = decided
+                .map_err(|panic| DataFusionError::ExecutionJoin(Box::new(panic)))?
+                .map_err(|error| DataFusionError::External(Box::new(error)))?;
+            memory.try_grow(result.get_array_memory_size())?;
+            match projection {
+                Some(columns) => Ok(result.project(&columns)?),
+                None => Ok(result),
+            }
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(batch))))
+    }
+}

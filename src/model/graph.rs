@@ -1,9 +1,14 @@
 //! The dependency graph, read from the statements themselves.
 
-use crate::base::TableName;
-use crate::project::Project;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::ModelError;
+use super::contract::{entity, mapped_name, reference_problems};
+use super::error::Problem;
+use super::statement::{Names, Select, parse};
+use crate::base::{TableName, nearest};
+use crate::project::{Connector, Project, SqlFile, System};
 
 /// All tables that SQL defines, in build order.
 pub struct Graph {
@@ -17,6 +22,8 @@ pub struct Node {
     pub kind: NodeKind,
     /// Every table that the statement reads, CTEs left out, tables named in decision functions' arguments included.
     pub inputs: Vec<TableName>,
+    /// A model's or write map's one statement, a mapped view's one for each system; none for a contract.
+    pub(super) sources: Vec<Source>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +36,239 @@ pub enum NodeKind {
     Write,
 }
 
+/// A statement and where it is written.
+pub(super) struct Source {
+    pub path: PathBuf,
+    pub text: String,
+    pub select: Select,
+    /// The system whose streams bare names are; `None` for a model.
+    pub system: Option<String>,
+}
+
 impl Graph {
     /// Parses every statement; refuses unknown tables (with the nearest name), cycles and anything but one `select`, each with file and line.
-    pub fn new(_project: &Project) -> Result<Self, Vec<ModelError>> {
-        todo!()
+    pub fn new(project: &Project) -> Result<Self, Vec<ModelError>> {
+        let mut reader = GraphReader { project, nodes: BTreeMap::new(), errors: vec![] };
+        reader.contracts();
+        reader.models();
+        reader.writes();
+        reader.references();
+        let GraphReader { nodes, mut errors, .. } = reader;
+        if errors.is_empty() {
+            match sort(nodes) {
+                Ok(nodes) => return Ok(Self { nodes }),
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(errors)
     }
+
+    pub fn node(&self, table: &TableName) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.table == *table)
+    }
+
+    /// Positions of `targets` and of everything they need, in build order.
+    pub(super) fn closure(&self, targets: &[TableName]) -> Result<Vec<usize>, ModelError> {
+        let positions: BTreeMap<&TableName, usize> = self.nodes.iter().enumerate().map(|(at, node)| (&node.table, at)).collect();
+        let mut wanted = BTreeSet::new();
+        let mut open: Vec<usize> = vec![];
+        for table in targets {
+            let Some(at) = positions.get(table) else {
+                let names: Vec<String> = positions.keys().map(ToString::to_string).collect();
+                let nearest = nearest(&table.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
+                return Err(ModelError::NoTarget { table: table.clone(), nearest });
+            };
+            open.push(*at);
+        }
+        while let Some(at) = open.pop() {
+            if wanted.insert(at) {
+                open.extend(self.nodes[at].inputs.iter().filter_map(|input| positions.get(input)));
+            }
+        }
+        Ok(wanted.into_iter().collect())
+    }
+}
+
+struct GraphReader<'a> {
+    project: &'a Project,
+    nodes: BTreeMap<TableName, Node>,
+    errors: Vec<ModelError>,
+}
+
+impl<'a> GraphReader<'a> {
+    fn parse(&mut self, file: &SqlFile, names: &Names, system: Option<&str>) -> Option<Source> {
+        match parse(&file.text, names, true) {
+            Ok(select) => {
+                let system = system.map(str::to_owned);
+                Some(Source { path: file.path.clone(), text: file.text.clone(), select, system })
+            }
+            Err(problems) => {
+                self.errors.extend(problems.into_iter().map(|problem| ModelError::at(&file.path, problem)));
+                None
+            }
+        }
+    }
+
+    /// Parses a file of a connector once for each system that runs the product, but reports what is wrong with it only once.
+    fn parse_of_system(&mut self, file: &SqlFile, system: &str, connector: &'a Connector) -> Option<Source> {
+        let streams = connector.streams.keys().map(String::as_str).collect();
+        let known = self.errors.len();
+        let source = self.parse(file, &Names::Streams { system, streams }, Some(system));
+        let fresh = self.errors.split_off(known);
+        for error in fresh {
+            if !self.errors.iter().any(|other| other.to_string() == error.to_string()) {
+                self.errors.push(error);
+            }
+        }
+        if let Some(line) = source.as_ref().and_then(|source| source.select.clock) {
+            let hint = Some("use the clock in a model instead: a map yields what the source says".into());
+            self.errors.push(ModelError::at(&file.path, Problem::new(line, "a map may not use the clock", hint)));
+        }
+        source
+    }
+
+    fn contracts(&mut self) {
+        for (table, contract) in &self.project.contracts {
+            self.errors.extend(reference_problems(self.project, contract));
+            let authority = self.project.authority.get(table);
+            let mut sources = vec![];
+            for system in self.project.systems.values().filter(|system| authority.is_none_or(|name| *name == system.name)) {
+                let Some(map) = system.connector.maps.get(table) else { continue };
+                sources.extend(self.parse_of_system(map, &system.name, &system.connector));
+            }
+            let mut inputs: Vec<TableName> = vec![];
+            for source in &sources {
+                for read in &source.select.reads {
+                    if read.table.schema != "raw" {
+                        let what = format!("a map reads only its own streams, not {}", read.table);
+                        let hint = Some("a bare name is a stream: from stream_name".into());
+                        self.errors.push(ModelError::at(&source.path, Problem::new(read.line, what, hint)));
+                    } else if !inputs.contains(&read.table) {
+                        inputs.push(read.table.clone());
+                    }
+                }
+            }
+            let mapped = mapped_name(table);
+            let node = Node { table: mapped.clone(), kind: NodeKind::Mapped, inputs, sources };
+            self.nodes.insert(mapped.clone(), node);
+            let mut inputs = vec![mapped];
+            inputs.extend(contract.columns.iter().filter_map(|column| entity(self.project, column)));
+            inputs.dedup();
+            self.nodes.insert(table.clone(), Node { table: table.clone(), kind: NodeKind::Contract, inputs, sources: vec![] });
+        }
+    }
+
+    fn models(&mut self) {
+        for (table, model) in &self.project.models {
+            let Some(source) = self.parse(&model.file, &Names::Hub, None) else { continue };
+            if let Some(line) = source.select.clock.filter(|_| model.clock.is_none()) {
+                let hint = Some("say how often that changes the rows, at the top of the file: --! clock = \"day\" (minute, hour, day or month)".into());
+                let problem = Problem::new(line, format!("{table} uses the clock without declaring it"), hint);
+                self.errors.push(ModelError::at(&source.path, problem));
+            }
+            let inputs = source.select.reads.iter().map(|read| read.table.clone()).collect();
+            self.nodes.insert(table.clone(), Node { table: table.clone(), kind: NodeKind::Model, inputs, sources: vec![source] });
+        }
+    }
+
+    fn writes(&mut self) {
+        for system in self.project.systems.values() {
+            for (outbox, write) in &system.connector.writes {
+                self.write(system, outbox, &write.map);
+            }
+        }
+    }
+
+    fn write(&mut self, system: &'a System, outbox: &str, map: &SqlFile) {
+        let outbox_table = TableName::new("outbox", outbox);
+        if !self.project.models.contains_key(&outbox_table) {
+            let path = system.connector.file.clone();
+            let names: Vec<_> = self.project.models.keys().filter(|table| table.schema == "outbox").map(|table| table.name.as_str()).collect();
+            let hint = match nearest(outbox, names) {
+                Some(near) => Some(format!("did you mean [write.{near}]?")),
+                None => Some(format!("write it: sql/outbox/{outbox}.sql")),
+            };
+            self.errors.push(ModelError::at(&path, Problem::new(1, format!("[write.{outbox}]: there is no model {outbox_table}"), hint)));
+            return;
+        }
+        let Some(source) = self.parse_of_system(map, &system.name, &system.connector) else { return };
+        let inputs = source.select.reads.iter().map(|read| read.table.clone()).collect();
+        let table = TableName::new("write", format!("{}__{outbox}", system.name));
+        self.nodes.insert(table.clone(), Node { table, kind: NodeKind::Write, inputs, sources: vec![source] });
+    }
+
+    /// Refuses every read of a table that is not there, or that this kind of statement must not read.
+    fn references(&mut self) {
+        let readable: Vec<String> = self
+            .nodes
+            .values()
+            .filter(|node| node.kind != NodeKind::Write)
+            .map(|node| node.table.to_string())
+            .chain(["system.changes".to_owned()])
+            .collect();
+        for node in self.nodes.values().filter(|node| matches!(node.kind, NodeKind::Model | NodeKind::Write)) {
+            for source in &node.sources {
+                for read in &source.select.reads {
+                    let own_stream = read.table.schema == "raw" && node.kind == NodeKind::Write;
+                    let name = read.table.to_string();
+                    if readable.contains(&name) || own_stream {
+                        continue;
+                    }
+                    // A model that does not parse is there, and reported already.
+                    if self.project.models.contains_key(&read.table) {
+                        continue;
+                    }
+                    let (what, hint) = match read.table.schema.as_str() {
+                        "raw" => (format!("{name}: only maps read raw tables"), Some("read the contract that it is mapped to".into())),
+                        "write" => (format!("{name}: nothing reads the results of write maps"), Some("read the outbox model".into())),
+                        _ => {
+                            let near = nearest(&name, readable.iter().map(String::as_str));
+                            (format!("unknown table {name}"), near.map(|near| format!("did you mean {near}?")))
+                        }
+                    };
+                    self.errors.push(ModelError::at(&source.path, Problem::new(read.line, what, hint)));
+                }
+            }
+        }
+    }
+}
+
+/// Orders nodes so that each comes after what it reads; nodes that could come in any order come by name.
+fn sort(mut open: BTreeMap<TableName, Node>) -> Result<Vec<Node>, ModelError> {
+    let mut sorted = Vec::with_capacity(open.len());
+    while !open.is_empty() {
+        let ready: Vec<TableName> = open
+            .values()
+            .filter(|node| !node.inputs.iter().any(|input| open.contains_key(input)))
+            .map(|node| node.table.clone())
+            .collect();
+        if ready.is_empty() {
+            return Err(cycle(&open));
+        }
+        sorted.extend(ready.iter().filter_map(|table| open.remove(table)));
+    }
+    Ok(sorted)
+}
+
+/// The error for nodes of which each reads another one of them.
+fn cycle(open: &BTreeMap<TableName, Node>) -> ModelError {
+    let mut path: Vec<&Node> = vec![];
+    let mut next = open.values().next();
+    while let Some(node) = next {
+        if let Some(start) = path.iter().position(|other| other.table == node.table) {
+            path.drain(..start);
+            break;
+        }
+        path.push(node);
+        next = node.inputs.iter().find_map(|input| open.get(input));
+    }
+    let mut names: Vec<String> = path.iter().map(|node| node.table.to_string()).collect();
+    names.extend(names.first().cloned());
+    // Of the circle, a model is what can be changed; a contract has no statement.
+    let turn = path.iter().enumerate().find_map(|(at, node)| Some((node.sources.first()?, path.get(at + 1).or(path.first())?)));
+    let what = format!("these tables need one another: {}", names.join(" reads "));
+    let hint = Some("break the circle; identity models (xref.*) read mapped.* tables, not contracts".into());
+    let Some((source, read)) = turn else { return ModelError::Query { line: 1, what, hint } };
+    let line = source.select.reads.iter().find(|other| other.table == read.table).map_or(1, |read| read.line);
+    ModelError::at(&source.path, Problem::new(line, what, hint))
 }

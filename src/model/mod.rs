@@ -6,11 +6,16 @@
 mod build;
 mod check;
 mod contract;
+mod engine;
 mod error;
+mod fingerprint;
 mod function;
 mod graph;
+mod plan;
 mod session;
+mod statement;
 mod table;
+mod types;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,184 @@
+//! The query engine: one memory pool, one set of options, one session for each statement that sees exactly the tables which that statement reads.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider};
+use datafusion::common::SchemaError;
+use datafusion::datasource::TableProvider;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::SessionConfig;
+use object_store::ObjectStore;
+
+use super::ModelError;
+use super::error::Problem;
+use super::function::{DecisionFunction, InputError};
+use super::statement::NESTING_MAX;
+use super::table::STORE_URL;
+use crate::base::time::Instant;
+use crate::base::{TableName, nearest};
+use crate::decide::{self, Context};
+
+/// The tables that a statement may see.
+pub(super) type Tables = BTreeMap<TableName, Arc<dyn TableProvider>>;
+
+const CATALOG: &str = "loopline";
+/// Where a bare name would be looked up; it stays empty.
+const DEFAULT_SCHEMA: &str = "public";
+/// Parts into which one statement's work is split; two statements run at once.
+const PARTITIONS: usize = 2;
+/// What a sort keeps free for merging its spilled runs; the engine's default of 10 MiB for each sort exhausts a small pool.
+const SORT_RESERVE_BYTES: usize = 1 << 20;
+/// How many of the largest consumers an error about memory names.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+
+/// Everything that plans and runs statements over one store.
+pub(super) struct Engine {
+    base: SessionState,
+}
+
+impl Engine {
+    pub fn new(objects: Arc<dyn ObjectStore>, memory_limit_bytes: usize) -> Result<Self, ModelError> {
+        let failed = |source| ModelError::Engine { source: Box::new(source) };
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool(memory_limit_bytes)).build_arc().map_err(failed)?;
+        let url = ObjectStoreUrl::parse(STORE_URL).map_err(failed)?;
+        runtime.register_object_store(url.as_ref(), objects);
+        let base = SessionStateBuilder::new().with_default_features().with_config(config()).with_runtime_env(runtime).build();
+        Ok(Self { base })
+    }
+
+    /// A session that sees `tables` and whose decision functions decide as of `as_of`.
+    pub fn session(&self, tables: Tables, as_of: Instant) -> SessionState {
+        let mut state = self.base.clone();
+        state.register_catalog_list(catalog(&tables));
+        let tables = Arc::new(tables);
+        for decision in decide::all() {
+            let decision: Arc<dyn decide::Decision> = Arc::from(decision);
+            let name = decision.name();
+            let function = DecisionFunction::new(decision, tables.clone(), Context { as_of });
+            state.register_udtf(name, Arc::new(function));
+        }
+        state
+    }
+}
+
+/// The same session for statements that do not fit into memory with hash joins, which cannot spill.
+pub(super) fn frugal(mut state: SessionState) -> SessionState {
+    let options = state.config_mut().options_mut();
+    options.optimizer.prefer_hash_join = false;
+    options.execution.target_partitions = 1;
+    state
+}
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+        .with_information_schema(true)
+        .with_target_partitions(PARTITIONS);
+    let options = config.options_mut();
+    options.execution.time_zone = Some("UTC".into());
+    options.execution.sort_spill_reservation_bytes = SORT_RESERVE_BYTES;
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    // `0.1` is exact, as in other databases; a double is written `cast(0.1 as double)`.
+    options.sql_parser.parse_float_as_decimal = true;
+    if let Some(limit) = NonZeroUsize::new(NESTING_MAX) {
+        options.sql_parser.recursion_limit = limit.into();
+    }
+    config
+}
+
+fn catalog(tables: &Tables) -> Arc<dyn CatalogProviderList> {
+    let catalog = MemoryCatalogProvider::new();
+    let mut schemas: BTreeMap<&str, Arc<MemorySchemaProvider>> = BTreeMap::new();
+    schemas.insert(DEFAULT_SCHEMA, Arc::default());
+    for (table, provider) in tables {
+        let schema = schemas.entry(&table.schema).or_default();
+        // Fails for a name that is there already only; a map's keys are unique.
+        let _ = schema.register_table(table.name.clone(), provider.clone());
+    }
+    for (name, schema) in schemas {
+        let _ = catalog.register_schema(name, schema);
+    }
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(CATALOG.into(), Arc::new(catalog));
+    Arc::new(list)
+}
+
+/// The pool that everything draws from which has the same limit: one in a process, unless projects with different limits are open at once.
+fn pool(limit_bytes: usize) -> Arc<dyn MemoryPool> {
+    static POOLS: Mutex<BTreeMap<usize, Weak<dyn MemoryPool>>> = Mutex::new(BTreeMap::new());
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = pools.get(&limit_bytes).and_then(Weak::upgrade) {
+        return pool;
+    }
+    let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit_bytes), CONSUMERS_NAMED));
+    pools.insert(limit_bytes, Arc::downgrade(&pool));
+    pool
+}
+
+/// What the planner found wrong with the statement `text`, and in which line.
+pub(super) fn problem(error: &DataFusionError, text: &str) -> Problem {
+    if let DataFusionError::Collection(errors) = error
+        && let Some(first) = errors.first()
+    {
+        return problem(first, text);
+    }
+    let spanned = error.diagnostic().and_then(|diagnostic| diagnostic.span).and_then(|span| usize::try_from(span.start.line).ok());
+    let (what, hint, word) = explain(error.find_root());
+    let line = spanned.filter(|line| *line > 0).or_else(|| word.and_then(|word| line_of(text, &word)));
+    Problem { line: line.unwrap_or_else(|| first_line(text)), what, hint }
+}
+
+/// Message, hint, and a word to look for where the planner gives no place.
+fn explain(root: &DataFusionError) -> (String, Option<String>, Option<String>) {
+    if let DataFusionError::SchemaError(schema, _) = root {
+        return match schema.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let near = nearest(field.name(), valid_fields.iter().map(|field| field.name()));
+                let hint = match near {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("there are: {}", valid_fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(", ")),
+                };
+                (format!("unknown column {}", field.flat_name()), Some(hint), Some(field.name().to_owned()))
+            }
+            SchemaError::AmbiguousReference { field } => {
+                let hint = Some("write which table's: t.column".into());
+                (format!("column {} is in several tables", field.name()), hint, Some(field.name().to_owned()))
+            }
+            other => (other.to_string(), None, None),
+        };
+    }
+    if let DataFusionError::External(external) = root
+        && let Some(input) = external.downcast_ref::<InputError>()
+    {
+        return (input.to_string(), input.hint.clone(), Some(input.function.to_owned()));
+    }
+    let message = root.strip_backtrace();
+    let message = message.trim_start_matches("Error during planning: ");
+    (message.to_owned(), None, None)
+}
+
+/// The first line of `text`, from 1, that has `word` outside of comments.
+pub(super) fn line_of(text: &str, word: &str) -> Option<usize> {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    let holds = |line: &str| {
+        let code = line.split("--").next().unwrap_or_default();
+        code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part) && !code[at + word.len()..].starts_with(part))
+    };
+    text.lines().position(holds).map(|index| index + 1)
+}
+
+/// The first line that is not only a comment.
+fn first_line(text: &str) -> usize {
+    let comment = |line: &str| line.trim().is_empty() || line.trim_start().starts_with("--");
+    text.lines().position(|line| !comment(line)).map_or(1, |index| index + 1)
+}
