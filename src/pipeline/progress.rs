@@ -1,9 +1,9 @@
 //! What a caller sees of a run as it goes on, and how it stops one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::model::ModelRun;
 use crate::writeback::Applied;
@@ -40,15 +40,27 @@ pub struct Silent;
 impl Progress for Silent {}
 
 /// A request to stop, shared by clones. A run looks at it between durable steps: what is done stays, the rest is left to the next run.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub struct Cancel(Arc<watch::Sender<bool>>);
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
 
 impl Cancel {
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.send_replace(true);
     }
 
     pub fn cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        *self.0.borrow()
+    }
+
+    /// Returns when someone cancels.
+    pub async fn wait(&self) {
+        // the sender lives as long as `self`
+        let _ = self.0.subscribe().wait_for(|cancelled| *cancelled).await;
     }
 }
