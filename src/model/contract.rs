@@ -37,6 +37,16 @@ pub(super) fn mapped_schema(contract: &Contract) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// `system`, the declared columns, `source_<column>` for each replaced key, `source_id`, `source_version`, `changed_at`, `deleted`.
+pub(super) fn schema(project: &Project, contract: &Contract) -> SchemaRef {
+    let mapped = mapped_schema(contract);
+    let (declared, origin) = mapped.fields().split_at(contract.columns.len() + 1);
+    let kept = contract.columns.iter().filter(|column| entity(project, column).is_some());
+    let kept = kept.map(|column| Arc::new(Field::new(format!("source_{}", column.name), DataType::Utf8, true)));
+    let deleted = Arc::new(Field::new("deleted", DataType::Boolean, true));
+    Arc::new(Schema::new(declared.iter().cloned().chain(kept).chain(origin.iter().cloned()).chain([deleted]).collect::<Vec<_>>()))
+}
+
 fn origin_type(name: &str) -> DataType {
     if name == "changed_at" { instant() } else { DataType::Utf8 }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::SchemaError;
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
@@ -90,8 +91,8 @@ fn config() -> SessionConfig {
     options.sql_parser.collect_spans = true;
     // `0.1` is exact, as in other databases; a double is written `cast(0.1 as double)`.
     options.sql_parser.parse_float_as_decimal = true;
-    if let Some(limit) = NonZeroUsize::new(NESTING_MAX) {
-        options.sql_parser.recursion_limit = limit.into();
+    if let Ok(limit) = ConfigNonZeroUsize::try_new(NESTING_MAX) {
+        options.sql_parser.recursion_limit = limit;
     }
     config
 }

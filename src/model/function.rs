@@ -17,7 +17,7 @@ use datafusion::datasource::{TableProvider, TableType, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -26,7 +26,7 @@ use datafusion::physical_plan::{
 };
 
 use super::engine::Tables;
-use super::types::{instant, sql_name};
+use super::types::sql_name;
 use crate::base::{TableName, nearest};
 use crate::decide::{Context, Decision, Input};
 
@@ -69,32 +69,34 @@ impl DecisionFunction {
                 let hint = near.map(|near| format!("the nearest column of {table} is {near}; name it in the model: {near} as {column}"));
                 return Err(self.refuse(input.name, format!("{table} has no column {column} ({sql_type})"), hint));
             };
-            let target = input_type(sql_type, field.data_type()).ok_or_else(|| {
+            if !accepts(sql_type, field.data_type()) {
                 let what = format!("{table}.{column} is {}, but must be {sql_type}", sql_name(field.data_type()));
-                self.refuse(input.name, what, Some("cast it in the model that makes the table".into()))
-            })?;
-            let expr = ident(*column);
-            Ok(if *field.data_type() == target { expr } else { cast(expr, target).alias(*column) })
+                return Err(self.refuse(input.name, what, Some("cast it in the model that makes the table".into())));
+            }
+            Ok(ident(*column))
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         plan.project(columns)?.build()
     }
 }
 
-/// The type in which a decision function gets a column that it calls `sql_type`; `None` if `from` cannot be one.
-fn input_type(sql_type: &str, from: &DataType) -> Option<DataType> {
-    let integer = matches!(from, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64);
-    match sql_type {
-        "text" if matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => Some(DataType::Utf8),
-        "date" if *from == DataType::Date32 => Some(DataType::Date32),
-        "timestamp" if matches!(from, DataType::Timestamp(_, Some(_))) => Some(instant()),
-        "decimal" if matches!(from, DataType::Decimal128(..)) => Some(from.clone()),
-        "decimal" if integer => Some(DataType::Decimal128(19, 0)),
-        "int" | "bigint" if integer => Some(DataType::Int64),
-        "double" if matches!(from, DataType::Float32 | DataType::Float64) => Some(DataType::Float64),
-        "boolean" if *from == DataType::Boolean => Some(DataType::Boolean),
-        _ => None,
-    }
+/// Whether a column of this type can be what a decision function calls `sql_type`. The function converts values, and refuses those that do not fit.
+fn accepts(sql_type: &str, from: &DataType) -> bool {
+    let from = match from {
+        DataType::Dictionary(_, value) => value,
+        other => other,
+    };
+    let fits = match sql_type.split('(').next().unwrap_or_default() {
+        "text" => matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+        "date" => matches!(from, DataType::Date32 | DataType::Timestamp(..)),
+        "timestamp" => matches!(from, DataType::Timestamp(..)),
+        "decimal" => from.is_decimal() || from.is_integer(),
+        "int" | "bigint" => from.is_integer(),
+        "double" => from.is_floating(),
+        "boolean" => *from == DataType::Boolean,
+        _ => true,
+    };
+    fits || from.is_null()
 }
 
 fn text(argument: &Expr) -> Option<&str> {

@@ -2,10 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use chrono::DateTime;
+use datafusion::datasource::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
+use object_store::memory::InMemory;
 
 use super::ModelError;
 use super::contract::{entity, mapped_name, reference_problems};
+use super::engine::{Engine, Tables};
 use super::error::Problem;
+use super::plan::{Planner, changes_schema, deleted_schema};
 use super::statement::{Names, Select, parse};
 use crate::base::{TableName, nearest};
 use crate::project::{Connector, Project, SqlFile, System};
@@ -61,6 +70,32 @@ impl Graph {
             }
         }
         Err(errors)
+    }
+
+    /// Plans every statement and check without rows. `raw` holds the columns of the raw tables that are known; what reads others is left out, and so
+    /// is what reads a statement that is wrong. Models are planned all the same where the contracts that they read say enough.
+    pub async fn check(&self, project: &Project, raw: &BTreeMap<TableName, SchemaRef>) -> Result<(), Vec<ModelError>> {
+        let engine = Engine::new(Arc::new(InMemory::new()), project.memory_limit_bytes).map_err(|error| vec![error])?;
+        let planner = Planner { project, engine: &engine, as_of: DateTime::UNIX_EPOCH };
+        let mut known = Tables::from([(TableName::new("system", "changes"), empty(changes_schema()))]);
+        for (table, schema) in raw {
+            known.insert(table.clone(), empty(schema.clone()));
+            known.entry(TableName::new(&table.schema, format!("{}__deleted", table.name))).or_insert(empty(deleted_schema(schema)));
+        }
+        let mut errors = vec![];
+        for node in &self.nodes {
+            let schema = match Box::pin(planner.dry_run(node, &known)).await {
+                Ok(schema) => schema,
+                Err(wrong) => {
+                    errors.extend(wrong);
+                    None
+                }
+            };
+            if let Some(schema) = schema.or_else(|| planner.declared(node)) {
+                known.insert(node.table.clone(), empty(schema));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     pub fn node(&self, table: &TableName) -> Option<&Node> {
@@ -231,6 +266,10 @@ impl<'a> GraphReader<'a> {
             }
         }
     }
+}
+
+fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(EmptyTable::new(schema))
 }
 
 /// Orders nodes so that each comes after what it reads; nodes that could come in any order come by name.

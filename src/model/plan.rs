@@ -17,7 +17,7 @@ use super::error::Problem;
 use super::graph::{Node, NodeKind, Source};
 use super::statement::{bind_clock, cut};
 use super::types::{instant, sql_name, storable};
-use super::{ModelError, contract};
+use super::{ModelError, check, contract};
 use crate::base::time::Instant;
 use crate::base::{TableName, nearest};
 use crate::project::{Contract, Grain, Project};
@@ -72,6 +72,38 @@ impl Planner<'_> {
             NodeKind::Contract => self.contract(node, tables).await,
             NodeKind::Model => self.model(node, tables).await.map_err(|error| vec![error]),
             NodeKind::Write => self.write(node, tables).await,
+        }
+    }
+
+    /// Plans the node and its checks over empty tables; its columns. `None` if the columns of something that it reads are not known.
+    pub async fn dry_run(&self, node: &Node, known: &Tables) -> Result<Option<SchemaRef>, Vec<ModelError>> {
+        let tables = node.inputs.iter().map(|input| Some((input.clone(), known.get(input)?.clone())));
+        let Some(tables) = tables.collect::<Option<Tables>>() else { return Ok(None) };
+        let planned = self.node(node, tables).await?;
+        let schema = planned.schema();
+        let physical = planned.state.create_physical_plan(&planned.plan).await;
+        if let Err(error) = physical {
+            return Err(vec![match node.sources.first() {
+                Some(source) => source.error(&error),
+                None => ModelError::Engine { source: Box::new(error) },
+            }]);
+        }
+        if node.kind != NodeKind::Mapped {
+            check::plan(self, node, Arc::new(EmptyTable::new(schema.clone()))).await.map_err(|error| vec![error])?;
+        }
+        Ok(Some(schema))
+    }
+
+    /// The columns of a contract and its view, which are known without any map.
+    pub fn declared(&self, node: &Node) -> Option<SchemaRef> {
+        let contracts = &self.project.contracts;
+        match node.kind {
+            NodeKind::Contract => contracts.get(&node.table).map(|contract| contract::schema(self.project, contract)),
+            NodeKind::Mapped => {
+                let contract = contracts.values().find(|contract| contract::mapped_name(&contract.table) == node.table);
+                contract.map(contract::mapped_schema)
+            }
+            _ => None,
         }
     }
 
