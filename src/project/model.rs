@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::problems::{Problems, suggest};
+use super::problems::Problems;
 use super::section::{Document, Entry, Section};
 use super::text;
-use crate::base::TableName;
+use crate::base::{TableName, nearest};
 
 /// One SQL file: where it is, what it says.
 #[derive(Debug, Clone)]
@@ -146,7 +146,7 @@ fn read_check(entry: &Entry, header: &Section) -> Option<Check> {
     let (expression, severity) = if entry.is_text() {
         (entry.text()?, Severity::Error)
     } else {
-        let section = entry.section("header")?;
+        let section = entry.section("")?;
         let expression = section.required("expression", "\"quantity >= 0\"", section.text("expression"));
         let severity = if section.has("severity") { section.word("severity") } else { Some(Severity::Error) };
         section.finish();
@@ -176,7 +176,7 @@ fn read_kpi(section: Section) -> Option<Kpi> {
     let source = section.required("source", "\"SCOR RL.1.1\", where the formula comes from", section.text("source"));
     let node = section.required("node", "\"scm\", the part of the loop that it belongs to", section.text("node"));
     if let Some(node) = node.as_ref().filter(|node| !KPI_NODES.contains(&node.value.as_str())) {
-        let hint = suggest(&node.value, "nodes", KPI_NODES);
+        let hint = nearest(&node.value, KPI_NODES).map(|near| format!("did you mean \"{near}\"?"));
         section.problem(node.line, format!("node: \"{}\" is not one of {}", node.value, KPI_NODES.join(", ")), hint);
     }
     section.finish();

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problems, suggest};
+use crate::base::nearest;
 
 /// A TOML text and where it comes from.
 pub(super) struct Document<'a> {
@@ -108,7 +109,13 @@ impl<'a> Section<'a> {
             "table" => "a table",
             other => other,
         };
-        self.problem(self.line_at(value.span().start), format!("\"{key}\" must be {expected}, not {found}"), None);
+        let span = value.span();
+        let is_number = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_));
+        let found = match self.document.text.get(span.clone()) {
+            Some(written) if is_number && expected.contains("number") => written, // the right type and still not acceptable
+            _ => found,
+        };
+        self.problem(self.line_at(span.start), format!("\"{key}\" must be {expected}, not {found}"), None);
     }
 
     pub(super) fn text(&self, key: &'static str) -> Option<Located<String>> {
@@ -153,7 +160,7 @@ impl<'a> Section<'a> {
         match word(&text.value) {
             Ok(word) => Some(word),
             Err(known) => {
-                let hint = suggest(&text.value, "words", known.iter().copied());
+                let hint = nearest(&text.value, known.iter().copied()).map(|near| format!("did you mean \"{near}\"?"));
                 self.problem(text.line, format!("{key}: \"{}\" is not one of {}", text.value, known.join(", ")), hint);
                 None
             }
@@ -225,6 +232,11 @@ impl<'a> Section<'a> {
         finite
     }
 
+    /// The line of `key` if its value is text, where a table is expected.
+    pub(super) fn line_of_text(&self, key: &'static str) -> Option<usize> {
+        self.value(key).filter(|value| value.get_ref().is_str()).map(|value| self.line_at(value.span().start))
+    }
+
     pub(super) fn table(&'a self, key: &'static str) -> Option<Section<'a>> {
         let value = self.value(key)?;
         let line = self.line_at(value.span().start);
@@ -270,13 +282,14 @@ impl<'a> Entry<'a> {
         self.value.get_ref().is_str()
     }
 
-    /// The value as a section that messages call `kind "key"`.
+    /// The value as a section that messages call `kind "key"`, or `key` alone where `kind` is empty.
     pub(super) fn section(&self, kind: &str) -> Option<Section<'a>> {
         let DeValue::Table(table) = self.value.get_ref() else {
             self.section.wrong_type(&self.key.value, self.value, "a table");
             return None;
         };
-        Some(Section::new(self.section.document, table, self.key.line, format!("{kind} \"{}\"", self.key.value)))
+        let name = if kind.is_empty() { self.key.value.clone() } else { format!("{kind} \"{}\"", self.key.value) };
+        Some(Section::new(self.section.document, table, self.key.line, name))
     }
 }
 

@@ -135,14 +135,22 @@ fn read_system(name: &Located<String>, section: Section, context: &Context) -> O
     if let Some(url) = &url {
         check_url(url, &section);
     }
-    let secret = section.table("secret").and_then(|section| read_secret(section, context.root));
+    let secret = section.has("secret").then(|| read_secret(&section, context.root));
     let own_zone = section.parsed("time_zone", time_zone).map(|zone| zone.value);
     let max_age = section.parsed("max_age", duration).map_or(MAX_AGE_DEFAULT, |age| age.value);
     let stale = if section.has("stale") { section.word("stale") } else { Some(Stale::Fail) };
     section.finish();
     let connector = Arc::clone(context.connectors.get(&connector?.value)?);
     let time_zone = own_zone.or(connector.time_zone);
-    Some(System { name: name.value.clone(), connector, url: url?.value, secret, time_zone, max_age, stale: stale? })
+    Some(System {
+        name: name.value.clone(),
+        connector,
+        url: url?.value,
+        secret: secret.flatten(),
+        time_zone,
+        max_age,
+        stale: stale?,
+    })
 }
 
 fn check_url(url: &Located<String>, section: &Section) {
@@ -194,13 +202,16 @@ fn has_password(url: &str) -> bool {
     user.contains(':') || in_query
 }
 
-fn read_secret(section: Section, root: &Path) -> Option<SecretSource> {
+fn read_secret(system: &Section, root: &Path) -> Option<SecretSource> {
+    let hint = "write secret = { env = \"NAME\" } or secret = { file = \"path\" }; the secret itself never stands in a file of the project";
+    if let Some(line) = system.line_of_text("secret") {
+        system.problem(line, "\"secret\" must say where the secret is kept, not the secret itself", Some(hint.into()));
+        return None;
+    }
+    let section = system.table("secret")?;
     let (env, file) = (section.text("env"), section.text("file"));
-    let (has_env, has_file) = (section.has("env"), section.has("file"));
-    let line = section.line;
-    if has_env == has_file {
-        let hint = "write secret = { env = \"NAME\" } or secret = { file = \"path\" }; the secret itself never stands in a file of the project";
-        section.problem(line, "a secret needs either env or file", Some(hint.into()));
+    if section.has("env") == section.has("file") {
+        section.problem(section.line, "a secret needs either env or file", Some(hint.into()));
     }
     section.finish();
     match (env, file) {
