@@ -32,8 +32,13 @@ open_begins as (
   from begins as b
   left join closed as c on c.resource_id = b.resource_id and c.starts_at <= b.starts_at and c.ends_at > b.starts_at
   where c.resource_id is null
+),
+pieces as (
+  select b.resource_id, b.starts_at, least(b.ends_at, coalesce(min(c.starts_at), b.ends_at)) as ends_at
+  from open_begins as b
+  left join closed as c on c.resource_id = b.resource_id and c.starts_at > b.starts_at and c.starts_at < b.ends_at
+  group by b.resource_id, b.starts_at, b.ends_at
 )
-select b.resource_id, b.starts_at, least(b.ends_at, coalesce(min(c.starts_at), b.ends_at)) as ends_at
-from open_begins as b
-left join closed as c on c.resource_id = b.resource_id and c.starts_at > b.starts_at and c.starts_at < b.ends_at
-group by b.resource_id, b.starts_at, b.ends_at
+select resource_id, starts_at, max(ends_at) as ends_at -- of two that overlap, the longer
+from pieces
+group by resource_id, starts_at

@@ -34,7 +34,8 @@ from_routing as (
     false as locked, cast(null as bigint) as remaining_s, o.remaining as quantity_left, r.setup_s, r.run_s_per_unit
   from orders as o
   join routing as r on r.item_id = o.item_id and r.nth = 1
-  where not o.on_shop_floor
+  left join (select distinct work_order_id from mes.operations) as f on f.work_order_id = o.work_order_id
+  where not o.on_shop_floor and f.work_order_id is null
 ),
 operations as (
   select * from from_floor
@@ -69,10 +70,10 @@ select
   case when t.status = 'started' then t.actual_start when t.locked then t.planned_start end as fixed_start,
   case
     when t.status = 'started' then cast(to_timestamp_micros(cast(extract(epoch from greatest(now(), t.actual_start)) * 1000000 as bigint) + t.duration_s * 1000000) as timestamp(6) with time zone)
-    when t.locked then t.planned_end
+    when t.locked then greatest(t.planned_start, t.planned_end)
   end as fixed_end,
   o.family, case when t.status in ('started', 'paused') then 0 else cast(t.setup_s as bigint) end as setup_s,
-  o.item_id, o.site_id, t.status, t.locked
+  o.item_id, o.site_id, t.status
 from timed as t
 join orders as o on o.work_order_id = t.work_order_id
 left join readiness as r on r.work_order_id = t.work_order_id

@@ -1,6 +1,6 @@
 --! description = "Promise that each open order line should have in the ERP"
 --! key = ["system", "order_id", "line_no", "schedule_no"]
---! checks = ["promised >= first_promised or _mode = 'auto'"]
+--! checks = ["promised is not null"]
 -- A promise is kept unless it cannot be met by more than two days: dates that jump about are worth nothing to a customer.
 with projected as (
   select l.*, a.available, a.reason, case when a.available is not null then greatest(a.available, l.requested_date) end as possible

@@ -44,13 +44,18 @@ sales_buckets as (
   group by l.item_id, l.site_id, l.bucket_start
 ),
 -- a month's forecast is needed bit by bit, not on its last day
-sales as (
+sales_weeks as (
   select
     b.item_id, b.site_id, b.bucket_start + cast(7 * n.week as int) as bucket_start, least(7, b.bucket_days - 7 * n.week) as bucket_days,
-    b.quantity * least(7, b.bucket_days - 7 * n.week) / b.bucket_days as quantity, 'sales forecast' as method
+    b.quantity * least(7, b.bucket_days - 7 * n.week) / b.bucket_days as quantity
   from sales_buckets as b
   cross join (select unnest(range(0, 14)) as week) as n
   where 7 * n.week < b.bucket_days
+),
+sales as (
+  select item_id, site_id, bucket_start, max(bucket_days) as bucket_days, sum(quantity) as quantity, 'sales forecast' as method
+  from sales_weeks
+  group by item_id, site_id, bucket_start
 ),
 combined as (
   select * from sales

@@ -43,7 +43,7 @@ select
   *,
   -- half delivery, 30 % quality (0 at 10 000 ppm), 20 % price (0 at 20 % above the others); unknown counts as middling
   round(
-    50 * coalesce(on_time_in_full_ratio, 0.5) + 30 * greatest(0, 1 - coalesce(rejected_ppm, 5000) / 10000)
+    50 * coalesce(on_time_in_full_ratio, 0.5) + 30 * greatest(0, least(1, 1 - coalesce(rejected_ppm, 5000) / 10000))
       + 20 * greatest(0, least(1, 1 - (coalesce(price_index, 1.1) - 1) * 5)), 1
   ) as score
 from joined
