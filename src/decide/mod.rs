@@ -10,6 +10,8 @@ mod mrp;
 mod output;
 mod quantity;
 mod schedule;
+#[cfg(test)]
+mod testing;
 mod trace;
 
 use arrow::array::RecordBatch;

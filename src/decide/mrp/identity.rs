@@ -2,8 +2,8 @@
 //!
 //! Orders on the very day of a proposal choose first, then all others in date order the proposal nearest in date, then in quantity. The id is
 //! kept; date and quantity too, where both differences are within the dead band: at most max(2 days, 10 % of the lead time), and less than one
-//! lot (less than 10 % where there is none). A proposal inside the frozen zone keeps its date anyway, as long as the order belongs there too;
-//! nothing else is put inside.
+//! lot (less than 10 % where there is none). What was proposed for a day in the past moves. A proposal inside the frozen zone keeps its date
+//! anyway, as long as the order belongs there too; nothing new is put inside.
 //!
 //! Matching is repeated on its own result until that stays as it is, so planning again with the written proposals yields the same rows.
 
@@ -65,7 +65,7 @@ pub fn settle<'t>(
         let found = matched(planned, open);
         let each = planned.iter().zip(found);
         each.map(|(order, proposal)| match proposal {
-            Some(proposal) => keep(policy, fence, order, proposal),
+            Some(proposal) => keep(policy, (today, fence), order, proposal),
             None => {
                 let due = order.due.max(fence);
                 Proposal { id: create(due), due, quantity: order.quantity }
@@ -88,15 +88,16 @@ pub fn settle<'t>(
 }
 
 /// The order as the proposal has it, if the difference is not worth a change.
-fn keep<'t>(policy: &Policy, fence: Day, order: &Planned<'_>, proposal: &Proposal<'t>) -> Proposal<'t> {
-    let frozen = proposal.due <= fence && order.due <= fence;
+fn keep<'t>(policy: &Policy, (today, fence): (Day, Day), order: &Planned<'_>, proposal: &Proposal<'t>) -> Proposal<'t> {
+    let overdue = proposal.due < today;
+    let frozen = !overdue && proposal.due <= fence && order.due <= fence;
     let due = match (frozen, proposal.due > fence) {
         (true, _) => proposal.due,
         (false, true) => order.due.max(fence),
         (false, false) => order.due,
     };
     let days = due.abs_diff(proposal.due);
-    let near = days <= 2 || days.saturating_mul(10) <= policy.lead.unsigned_abs();
+    let near = !overdue && (days <= 2 || days.saturating_mul(10) <= policy.lead.unsigned_abs());
     let change = (order.quantity - proposal.quantity).abs();
     let alike = match policy.lots.step() {
         Some(lot) => change < lot,

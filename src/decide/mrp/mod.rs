@@ -10,8 +10,8 @@
 //! 3. *Identity*: planned orders take over the ids of open proposals, and their dates and quantities within a dead band ([`identity`]).
 //! 4. *Explosion*: each made order requires its components at its start, at the same site, in the kept quantity and date.
 //!
-//! Supply counts as it is, negative stock included. What cannot be planned is a row with `action = 'error'`, no `make_buy`, and the cause as
-//! `reason` (`no item_site` where the item is not planned at that site). A bill of materials that runs in a circle stops the function.
+//! Supply counts as it is, negative stock included. What cannot be planned is a row with `action = 'error'`, without `make_buy` and `quantity`, and
+//! the cause as `reason` (`no item_site` where the item is not planned at that site). A bill of materials that runs in a circle stops the function.
 
 mod identity;
 mod levels;

@@ -161,7 +161,7 @@ fn fault_rows<'p>(plan: &'p Plan<'_>) -> Vec<Row<'p>> {
     let mut faults: Vec<Fault<'p>> = plan.nodes.iter().filter_map(|node| node_fault(plan, node)).collect();
     faults.extend(plan.faults.iter().map(|fault| Fault { reason: fault.reason.clone(), ..*fault }));
     faults.sort_by(|a, b| {
-        (a.item, a.site, a.due, a.peg, a.quantity, &a.reason).cmp(&(b.item, b.site, b.due, b.peg, b.quantity, &b.reason))
+        (a.item, a.site, a.due, a.peg, &a.reason).cmp(&(b.item, b.site, b.due, b.peg, &b.reason))
     });
     // ids of their own, so that the key of the result stays unique
     let mut ids = Ids::new(std::iter::empty());
@@ -174,7 +174,7 @@ fn fault_rows<'p>(plan: &'p Plan<'_>) -> Vec<Row<'p>> {
             make_buy: None,
             start: None,
             due: fault.due,
-            quantity: fault.quantity,
+            quantity: None, // nothing that could be mistaken for supply
             action: "error",
             previous: None,
             needed: fault.due,
@@ -185,19 +185,15 @@ fn fault_rows<'p>(plan: &'p Plan<'_>) -> Vec<Row<'p>> {
         .collect()
 }
 
-/// All that an item would need that cannot be planned: one row with the first day and the total.
+/// All that an item would need that cannot be planned: one row with the first day; the grid has the quantities.
 fn node_fault<'p>(plan: &'p Plan<'_>, node: &'p NodePlan<'_>) -> Option<Fault<'p>> {
     let reason = node.node.policy.as_ref().err()?.clone();
-    let open = node.node.open.iter().map(|proposal| (proposal.due, proposal.quantity));
-    let needs: Vec<(Day, Micro)> = match node.node.requirements.as_slice() {
-        [] => open.collect(),
-        requirements => requirements.iter().map(|requirement| (requirement.day, requirement.quantity)).collect(),
-    };
+    let required = node.node.requirements.iter().map(|requirement| requirement.day).min();
+    let due = required.or_else(|| node.node.open.iter().map(|proposal| proposal.due).min())?;
     Some(Fault {
         item: plan.items[node.node.item as usize],
         site: Some(plan.sites[node.node.site as usize]),
-        due: Some(needs.iter().map(|(day, _)| *day).min()?),
-        quantity: Some(needs.iter().map(|(_, quantity)| quantity).sum()),
+        due: Some(due),
         peg: node.node.requirements.first().and_then(|first| first.peg),
         reason,
     })

@@ -73,7 +73,6 @@ pub struct Fault<'t> {
     pub item: &'t str,
     pub site: Option<&'t str>,
     pub due: Option<Day>,
-    pub quantity: Option<Micro>,
     pub peg: Option<&'t str>,
     pub reason: String,
 }
@@ -264,7 +263,7 @@ fn read_demand<'t>(demand: &'t Movements<'_>, nodes: &mut Nodes<'t>, faults: &mu
             nodes.node(item, site).requirements.push(Requirement { day, peg: Some(id), parent: None, quantity });
         } else if quantity < 0 {
             let reason = format!("demand {id} of {} on {} is not used: its quantity is negative", Units(quantity), Date(day));
-            faults.push(Fault { item, site: Some(site), due: Some(day), quantity: Some(quantity), peg: Some(id), reason });
+            faults.push(Fault { item, site: Some(site), due: Some(day), peg: Some(id), reason });
         }
     }
     Ok(())
@@ -284,7 +283,7 @@ fn read_proposals<'t>(
         }
         if quantity < 0 {
             let reason = format!("proposal {id} of {} on {} is not used: its quantity is negative", Units(quantity), Date(due));
-            faults.push(Fault { item, site: Some(site), due: Some(due), quantity: Some(quantity), peg: None, reason });
+            faults.push(Fault { item, site: Some(site), due: Some(due), peg: None, reason });
         } else {
             nodes.node(item, site).open.push(Proposal { id: id.into(), due, quantity });
         }
@@ -300,7 +299,7 @@ fn read_bom<'t>(bom: &'t Bom<'_>, items: &Names<'t>, faults: &mut Vec<Fault<'t>>
             components[items.get(item) as usize].push((items.get(component), per));
         } else if per < 0 {
             let reason = format!("component {component} is not used: quantity_per is {}, less than 0", Units(per));
-            faults.push(Fault { item, site: None, due: None, quantity: None, peg: None, reason });
+            faults.push(Fault { item, site: None, due: None, peg: None, reason });
         }
     }
     for lines in &mut components {
