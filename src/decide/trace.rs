@@ -254,3 +254,116 @@ fn write(function: &'static str, graph: &Graph<'_>, rows: &[Row<'_>]) -> Result<
     out.text(rows.iter().map(|row| Some(row.path.as_str())))?;
     out.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decide::testing::{check, context, decide, show, table};
+
+    const SHOWN: [&str; 5] = ["seed", "direction", "lot_id", "depth", "path"];
+
+    #[test]
+    fn both_ways_by_hand() {
+        let links = "
+            steel | blank | W1 | -
+            blank | gear | W3 | 2026-01-02 00:00
+            blank | gear | W2 | 2026-01-01 00:00
+            blank | gear | - | -
+            steel | gear | W9 | -
+            gear | box | W4 | -
+            oil | box | W4 | -
+            box | gear | W5 | -";
+        let result = decide(&Trace, "2026-01-01", &[links, "blank\nghost\nblank"]).unwrap();
+        check(
+            &result,
+            &["seed", "direction", "lot_id", "depth", "via_work_order", "path"],
+            "blank | self | blank | 0 | - | blank
+             blank | forward | gear | 1 | W2 | blank > gear
+             blank | forward | box | 2 | W4 | blank > gear > box
+             blank | backward | steel | 1 | W1 | blank > steel
+             ghost | self | ghost | 0 | - | ghost",
+        );
+    }
+
+    #[test]
+    fn long_paths_show_their_ends() {
+        let links: String = (100..200).map(|n| format!("L{n} | L{} | - | -\n", n + 1)).collect();
+        let result = decide(&Trace, "2026-01-01", &[&links, "L100"]).unwrap();
+        let paths = show(&result, &["path"]);
+        assert_eq!(paths.lines().nth(23).unwrap().split(" > ").count(), 24);
+        let last: Vec<&str> = paths.lines().nth(100).unwrap().split(" > ").collect();
+        assert_eq!((last.len(), last[0], last[11], last[12], last[13], last[24]), (25, "L100", "L111", "…", "L189", "L200"));
+    }
+
+    /// Shortest paths by trying all, in the order of names: a slow second implementation.
+    fn brute(links: &BTreeSet<(String, String)>, seed: &str, forward: bool) -> BTreeMap<String, Vec<String>> {
+        let mut best: BTreeMap<String, Vec<String>> = BTreeMap::from([(seed.to_owned(), vec![seed.to_owned()])]);
+        loop {
+            let mut changed = false;
+            for (from, to) in links {
+                let (from, to) = if forward { (from, to) } else { (to, from) };
+                let Some(path) = best.get(from) else { continue };
+                let path: Vec<String> = path.iter().chain([to]).cloned().collect();
+                if best.get(to).is_none_or(|known| (path.len(), &path) < (known.len(), known)) {
+                    best.insert(to.clone(), path);
+                    changed = true;
+                }
+            }
+            if !changed {
+                return best;
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn agrees_with_brute_force(
+            (links, shuffled) in prop::collection::vec((0..12_u8, 0..12_u8), 0..30).prop_flat_map(|l| (Just(l.clone()), Just(l).prop_shuffle())),
+            seeds in prop::collection::btree_set(0..14_u8, 0..3),
+        ) {
+            let name = |lot: &u8| format!("L{lot}");
+            let text = |links: &[(u8, u8)]| links.iter().map(|(from, to)| format!("L{from} | L{to} | W{from} | -\n")).collect::<String>();
+            let seeds: Vec<String> = seeds.iter().map(name).collect();
+            let result = decide(&Trace, "2026-01-01", &[&text(&links), &seeds.join("\n")]).unwrap();
+            let again = decide(&Trace, "2026-01-01", &[&text(&shuffled), &seeds.join("\n")]).unwrap();
+            prop_assert_eq!(&result, &again);
+            let links: BTreeSet<_> = links.iter().map(|(from, to)| (name(from), name(to))).collect();
+            let mut expected: Vec<String> = Vec::new();
+            for seed in &seeds {
+                expected.push(format!("{seed} | self | {seed} | 0 | {seed}"));
+                for (direction, forward) in [("forward", true), ("backward", false)] {
+                    let found = brute(&links, seed, forward);
+                    let others = found.iter().filter(|(lot, _)| *lot != seed);
+                    expected.extend(others.map(|(lot, path)| format!("{seed} | {direction} | {lot} | {} | {}", path.len() - 1, path.join(" > "))));
+                }
+            }
+            let text = show(&result, &SHOWN);
+            let mut rows: Vec<&str> = text.lines().collect();
+            rows.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(rows, expected);
+        }
+    }
+
+    /// Half a second of one core for a tangle, a second for a chain; paths that grow with their depth would not fit into memory.
+    #[test]
+    fn a_million_links() {
+        let lots = 300_000_u64;
+        let row = |n: u64| format!("L{} | L{} | W{} | -\n", n * 7_919 % lots, n * 104_729 % lots, n / 4);
+        let tangle: String = (0..1_000_000).map(row).collect();
+        let chain: String = (0..1_000_000_u64).map(|n| format!("L{n} | L{} | - | -\n", n + 1)).collect();
+        for (links, seeds) in [(tangle, "L1\nL2\nL3"), (chain, "L500000")] {
+            let batches = [table(&INPUTS[0], &links), table(&INPUTS[1], seeds)];
+            let begun = std::time::Instant::now();
+            let result = Trace.decide(&batches, &context("2026-01-01")).unwrap();
+            eprintln!("a million links, {} rows: {:?}", result.num_rows(), begun.elapsed());
+            assert!(begun.elapsed().as_secs() < 60);
+        }
+    }
+}

@@ -160,9 +160,7 @@ fn reason(plan: &Plan<'_>, policy: &Policy, planned: &Planned<'_>, order: &Propo
 fn fault_rows<'p>(plan: &'p Plan<'_>) -> Vec<Row<'p>> {
     let mut faults: Vec<Fault<'p>> = plan.nodes.iter().filter_map(|node| node_fault(plan, node)).collect();
     faults.extend(plan.faults.iter().map(|fault| Fault { reason: fault.reason.clone(), ..*fault }));
-    faults.sort_by(|a, b| {
-        (a.item, a.site, a.due, a.peg, &a.reason).cmp(&(b.item, b.site, b.due, b.peg, &b.reason))
-    });
+    faults.sort_by(|a, b| (a.item, a.site, a.due, a.peg, &a.reason).cmp(&(b.item, b.site, b.due, b.peg, &b.reason)));
     // ids of their own, so that the key of the result stays unique
     let mut ids = Ids::new(std::iter::empty());
     faults

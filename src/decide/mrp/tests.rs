@@ -82,7 +82,8 @@ fn nothing_arrives_before_the_lead_time() {
     let demand = "SO-1 | A | S | 2026-01-03 | 30\nSO-0 | A | S | 2025-12-30 | 10";
     let plan = decide(&Mrp, AS_OF, &[demand, "PO-1 | A | S | 2026-01-08 | 15", items, "", ""]).unwrap();
     check(&plan, &PLAN, "PR-A-S-20260111-1 | 2026-01-01 | 2026-01-11 | 30 | new | 8 | SO-1");
-    let reason = "needed 2026-01-03 for SO-1: stock 0, on order 15, required 40, safety stock 5; lead time 10 days ends 2026-01-11";
+    let reason =
+        "needed 2026-01-03 for SO-1: stock 0, on order 15, required 40, safety stock 5; lead time 10 days ends 2026-01-11";
     check(&plan, &["reason"], reason);
 }
 
@@ -198,7 +199,8 @@ fn movements(stem: &'static str, days: std::ops::Range<i32>, count: usize) -> im
     let one = (0..4, 0..2, days, 1..120);
     prop::collection::vec(one, 0..count).prop_map(move |rows| {
         let each = rows.into_iter().enumerate();
-        each.map(|(n, (item, site, due, quantity))| format!("{stem}{n} | I{item} | S{site} | {} | {quantity}", date(due))).collect()
+        each.map(|(n, (item, site, due, quantity))| format!("{stem}{n} | I{item} | S{site} | {} | {quantity}", date(due)))
+            .collect()
     })
 }
 
@@ -209,7 +211,14 @@ fn plant() -> impl Strategy<Value = Plant> {
         each.map(|(n, (lead, rule, lot, safety, zone))| {
             let rule = ["lot-for-lot", "fixed", "multiple"][rule];
             let make = if n % 4 < 3 { "make" } else { "buy" };
-            format!("I{} | S{} | {make} | {lead} | {rule} | {} | {} | {} | {zone}", n % 4, n / 4, 10 + lot, 5 + 7 * lot, safety * 15)
+            format!(
+                "I{} | S{} | {make} | {lead} | {rule} | {} | {} | {} | {zone}",
+                n % 4,
+                n / 4,
+                10 + lot,
+                5 + 7 * lot,
+                safety * 15
+            )
         })
         .collect()
     });
