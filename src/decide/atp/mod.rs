@@ -7,7 +7,7 @@
 //! - *Promised lines* reserve first, in the order of promise, priority (small before large, none last) and line id. A line is available on its promise,
 //!   or when supply covers it and all lines before it, if that is later. A line that supply never covers reserves nothing.
 //! - *Lines without promise* follow in the order of priority, request and line id. Each takes the earliest day, not before its request
-//!   or today, on which its quantity is free and nobody who was promised before is served later than without it.
+//!   or today, on which its quantity is free and nobody who was promised before is served later than without it; on the same day they come after those.
 //! - Nobody waits longer than for a replenishment ordered today: today + lead time, but not before the promise or request
 //!   (*capable-to-promise*, basis `lead-time`). Such a line reserves nothing.
 //!

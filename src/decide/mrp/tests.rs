@@ -230,7 +230,7 @@ fn plant() -> impl Strategy<Value = Plant> {
         .prop_map(|(demand, supply, items, bom, proposals)| Plant { tables: [demand, supply, items, bom, proposals] })
 }
 
-fn cells(row: &String) -> Vec<String> {
+fn cells(row: &str) -> Vec<String> {
     row.split('|').map(|cell| cell.trim().to_owned()).collect()
 }
 
@@ -246,14 +246,16 @@ fn flows(plant: &Plant) -> HashMap<(String, String), BTreeMap<i32, i128>> {
         *flows.entry((item.into(), site.into())).or_default().entry(on).or_default() += quantity;
     };
     for (table, sign) in [(0, -1), (1, 1)] {
-        for row in plant.tables[table].iter().map(cells) {
+        for row in plant.tables[table].iter().map(|row| cells(row)) {
             flow(&row[1], &row[2], day(&row[3]), sign * micro(&row[4]));
         }
     }
     for row in 0..plan.num_rows() {
         let of = |name| cell(&plan, name, row);
         flow(&of("item_id"), &of("site_id"), day(&of("due")), micro(&of("quantity")));
-        for line in plant.tables[3].iter().map(cells).filter(|line| line[0] == of("item_id") && of("make_buy") == "make") {
+        for line in
+            plant.tables[3].iter().map(|row| cells(row)).filter(|line| line[0] == of("item_id") && of("make_buy") == "make")
+        {
             flow(&line[1], &of("site_id"), day(&of("start")), -(micro(&of("quantity")) * micro(&line[2])) / 1_000_000);
         }
     }
@@ -268,7 +270,7 @@ proptest! {
     fn a_plan_covers_all_demand(mut plant in plant()) {
         plant.tables[4].clear();
         let flows = flows(&plant);
-        for item in plant.tables[2].iter().map(cells) {
+        for item in plant.tables[2].iter().map(|row| cells(row)) {
             let earliest = day(AS_OF) + item[3].parse::<i32>().unwrap().max(item[8].parse().unwrap());
             let Some(days) = flows.get(&(item[0].clone(), item[1].clone())) else { continue };
             let mut stock = 0;

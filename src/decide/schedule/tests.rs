@@ -91,7 +91,7 @@ fn what_cannot_be_scheduled_is_reported() {
     assert_eq!(error.to_string(), "schedule: input \"operations\" has row order_id=A, resource_id=R2 twice");
 }
 
-fn cells(row: &String) -> Vec<String> {
+fn cells(row: &str) -> Vec<String> {
     row.split(" | ").map(str::to_owned).collect()
 }
 
@@ -102,7 +102,7 @@ fn optional(text: &str) -> Option<i64> {
 /// Working time between two instants, counted minute by minute.
 fn worked(calendars: &[String], resource: &str, from: i64, to: i64) -> i64 {
     let windows: Vec<(i64, i64)> =
-        calendars.iter().map(cells).filter(|row| row[0] == resource).map(|row| (at(&row[1]), at(&row[2]))).collect();
+        calendars.iter().map(|row| cells(row)).filter(|row| row[0] == resource).map(|row| (at(&row[1]), at(&row[2]))).collect();
     let minutes = (from / 60_000_000..to / 60_000_000).map(|minute| minute * 60_000_000);
     minutes.filter(|minute| windows.iter().any(|(start, end)| start <= minute && minute < end)).count() as i64 * 60_000_000
 }
@@ -111,7 +111,7 @@ fn worked(calendars: &[String], resource: &str, from: i64, to: i64) -> i64 {
 fn validate(operations: &[String], calendars: &[String], result: &RecordBatch) -> Result<(), TestCaseError> {
     let mut busy: BTreeMap<String, Vec<(i64, i64, bool)>> = BTreeMap::new();
     let mut ends: BTreeMap<String, i64> = BTreeMap::new();
-    let mut inputs: Vec<Vec<String>> = operations.iter().map(cells).collect();
+    let mut inputs: Vec<Vec<String>> = operations.iter().map(|row| cells(row)).collect();
     inputs.sort_by_key(|row| (row[0].clone(), row[1].parse::<i64>().unwrap()));
     prop_assert_eq!(inputs.len(), result.num_rows());
     for (row, input) in inputs.iter().enumerate() {
