@@ -9,6 +9,8 @@ use crate::store::StoreError;
 pub enum WritebackError {
     #[error("connector \"{connector}\", write \"{outbox}\": `editable` cannot be read: {what}")]
     Editable { connector: String, outbox: String, what: String },
+    #[error("connector \"{connector}\", write \"{outbox}\": {what}")]
+    Write { connector: String, outbox: String, what: String },
     #[error("write map {file}, column {column}: {what}")]
     Column { file: String, column: String, what: String, hint: Option<String> },
     #[error("write map {file}: {what}")]
@@ -44,7 +46,7 @@ impl Diagnose for WritebackError {
             Self::Store(error) => error.hint(),
             Self::ControlBehind => Some("run `loopline recover`".into()),
             Self::NoCut => Some("run a pipeline first: `loopline run`".into()),
-            Self::Rows { .. } | Self::Table { .. } | Self::Read { .. } => None,
+            Self::Write { .. } | Self::Rows { .. } | Self::Table { .. } | Self::Read { .. } => None,
         }
     }
 }

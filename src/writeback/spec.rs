@@ -27,14 +27,27 @@ impl<'a> Spec<'a> {
 
     /// The write `kind` of `system`; `None` if the project has no such write (any more).
     pub fn find(project: &'a Project, system: &str, kind: &str) -> Result<Option<Self>, WritebackError> {
-        let Some(system) = project.systems.get(system) else { return Ok(None) };
-        let Some(write) = system.connector.writes.get(kind) else { return Ok(None) };
-        Self::new(system, write).map(Some)
+        match project.systems.get(system) {
+            Some(system) if system.connector.writes.contains_key(kind) => Self::of(system, kind).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The write `kind` of `system`, which must exist.
+    pub fn of(system: &'a System, kind: &str) -> Result<Self, WritebackError> {
+        match system.connector.writes.get(kind) {
+            Some(write) => Self::new(system, write),
+            None => Err(WritebackError::Write {
+                connector: system.connector.name.clone(),
+                outbox: kind.into(),
+                what: "there is no such write".into(),
+            }),
+        }
     }
 
     fn new(system: &'a System, write: &'a Write) -> Result<Self, WritebackError> {
         let connector = &system.connector;
-        let stream = connector.streams.get(&write.resource).ok_or_else(|| WritebackError::Editable {
+        let stream = connector.streams.get(&write.resource).ok_or_else(|| WritebackError::Write {
             connector: connector.name.clone(),
             outbox: write.outbox.clone(),
             what: format!("there is no stream \"{}\"", write.resource),
@@ -62,6 +75,20 @@ impl<'a> Spec<'a> {
     /// `write.<system>__<outbox>`: what it should have.
     pub fn wanted(&self) -> TableName {
         TableName::new("write", format!("{}__{}", self.system.name, self.write.outbox))
+    }
+
+    /// The write map's file, for messages.
+    pub fn file(&self) -> String {
+        self.write.map.path.display().to_string()
+    }
+
+    /// The resource lacks a column that the connector names.
+    pub fn no_column(&self, name: &str) -> WritebackError {
+        WritebackError::Table {
+            system: self.system.name.clone(),
+            table: self.raw(),
+            what: format!("there is no column \"{name}\", which [write.{}] names", self.kind()),
+        }
     }
 
     pub fn allows(&self, operation: Operation) -> bool {
