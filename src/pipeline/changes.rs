@@ -1,1 +1,104 @@
 //! The ledger as a table: `system.changes`.
+//!
+//! SQL reads the ledger only here. Its instants are those of the plant's clock: where a project has a clock file, the wall clock's instants are moved
+//! to the instant that the plant had then, by the runs that were under way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use futures::StreamExt;
+
+use crate::base::{RunId, TableName};
+use crate::store::{RunRecord, Staged, TableVersion};
+
+use super::{Hub, PipelineError};
+
+/// Table property that changes only with the rows, as `Store::publish` sets it.
+const DATA: &str = "loopline.data";
+const CONTENT: &str = "loopline.content";
+
+/// `system.changes` as a run sees it.
+pub(super) struct Exported {
+    pub version: TableVersion,
+    /// To be published with the run; equal content makes no new version.
+    pub staged: Staged,
+}
+
+impl Hub {
+    /// Writes the ledger as the next content of `system.changes`, to be published with the run.
+    pub(super) async fn export_changes(&self, run: RunId) -> Result<Exported, PipelineError> {
+        let table = TableName::new("system", "changes");
+        let mut batch = self.store.changes_batch()?;
+        if self.project.clock_file.is_some() {
+            batch = Clock::new(self.store.control.runs(usize::MAX)?).moved(&batch)?;
+        }
+        let schema = batch.schema();
+        let rows = futures::stream::iter([Ok(batch)]).boxed();
+        let staged = self.store.stage(run, &table, schema.clone(), rows, BTreeMap::new()).await?;
+        let latest = self.store.latest(&table).await?;
+        if let Some(latest) = latest.as_ref().filter(|latest| latest.properties.get(CONTENT) == Some(&staged.content)) {
+            return Ok(Exported { version: latest.clone(), staged });
+        }
+        let version = TableVersion {
+            table,
+            version: latest.map_or(0, |latest| latest.version + 1),
+            schema,
+            files: staged.files.clone(),
+            properties: [(DATA.to_owned(), format!("run {run}"))].into(),
+        };
+        Ok(Exported { version, staged })
+    }
+}
+
+/// From the wall clock to the plant's: between two runs the plant's clock is taken to go on from the earlier run's instant.
+struct Clock {
+    /// (wall clock at the run's start, the run's instant), ascending; microseconds.
+    runs: Vec<(i64, i64)>,
+}
+
+impl Clock {
+    fn new(runs: Vec<RunRecord>) -> Self {
+        let mut runs: Vec<(i64, i64)> =
+            runs.iter().map(|run| (run.started_at.timestamp_micros(), run.as_of.timestamp_micros())).collect();
+        runs.sort_unstable();
+        Self { runs }
+    }
+
+    fn plant(&self, wall: i64) -> i64 {
+        let after = self.runs.partition_point(|(started, _)| *started <= wall);
+        match after.checked_sub(1).and_then(|at| self.runs.get(at)) {
+            Some((started, as_of)) => as_of + (wall - started),
+            None => wall,
+        }
+    }
+
+    fn moved(&self, batch: &RecordBatch) -> Result<RecordBatch, PipelineError> {
+        let columns = batch.columns().iter().map(|column| match column.data_type() {
+            DataType::Timestamp(..) => self.moved_column(column),
+            _ => column.clone(),
+        });
+        RecordBatch::try_new(batch.schema(), columns.collect()).map_err(|error| PipelineError::Task(error.to_string()))
+    }
+
+    fn moved_column(&self, column: &ArrayRef) -> ArrayRef {
+        let Some(instants) = column.as_primitive_opt::<TimestampMicrosecondType>() else { return column.clone() };
+        let moved: TimestampMicrosecondArray = instants.iter().map(|instant| instant.map(|wall| self.plant(wall))).collect();
+        Arc::new(moved.with_data_type(column.data_type().clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_follow_the_plants_clock() {
+        let clock = Clock { runs: vec![(100, 1_000), (200, 5_000)] };
+        assert_eq!(clock.plant(50), 50);
+        assert_eq!(clock.plant(100), 1_000);
+        assert_eq!(clock.plant(130), 1_030);
+        assert_eq!(clock.plant(260), 5_060);
+    }
+}

@@ -17,6 +17,8 @@ pub enum PipelineError {
     /// One statement; with several wrong, the first of them.
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Decide(#[from] crate::decide::DecideError),
     /// Everything that is wrong with the project's statements.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Models(Vec<ModelError>),
@@ -42,6 +44,7 @@ impl Diagnose for PipelineError {
             Self::Store(error) => error.blame(),
             Self::Writeback(error) => error.blame(),
             Self::Model(error) => error.blame(),
+            Self::Decide(error) => error.blame(),
             Self::ReadOnly | Self::Task(_) => Blame::Program,
             _ => Blame::User,
         }
@@ -52,6 +55,7 @@ impl Diagnose for PipelineError {
             Self::Store(error) => error.hint(),
             Self::Writeback(error) => error.hint(),
             Self::Model(error) => error.hint(),
+            Self::Decide(error) => error.hint(),
             Self::Models(errors) => errors.iter().find_map(Diagnose::hint),
             Self::Unknown { hint, .. } => hint.clone(),
             Self::Clock { .. } => Some("it holds one RFC 3339 instant, e.g. 2026-03-02T06:00:00Z".into()),

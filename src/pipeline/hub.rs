@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::base::time::Instant;
-use crate::project::Project;
-use crate::store::{Lease, Store};
+use chrono::{DateTime, SubsecRound, Utc};
+use tokio::sync::Mutex;
+
+use crate::base::nearest;
+use crate::base::time::{self, Instant};
+use crate::model::Reader;
+use crate::project::{Pipeline, Project};
+use crate::store::{Cut, Lease, Store};
 use crate::writeback::Writeback;
 
 use super::progress::{Cancel, Progress};
@@ -15,7 +20,7 @@ use super::{PipelineError, Silent};
 pub enum Access {
     /// Any number at a time. Approvals need no more than this.
     Read,
-    /// One process at a time: takes the store's lease.
+    /// One process at a time: takes the store's lease, and finishes a publication that was cut short.
     Write,
 }
 
@@ -23,7 +28,9 @@ pub enum Access {
 pub struct Hub {
     pub project: Arc<Project>,
     pub store: Store,
-    pub(super) lease: Option<Lease>,
+    lease: Option<Lease>,
+    /// Held by whatever writes, so that runs of one process never overlap.
+    pub(super) busy: Mutex<()>,
 }
 
 /// How to run, apart from what the pipeline says.
@@ -42,18 +49,65 @@ impl Default for RunOptions<'_> {
     }
 }
 
+impl RunOptions<'_> {
+    /// An error if someone asked to stop; called between durable steps.
+    pub(super) fn go_on(&self) -> Result<(), PipelineError> {
+        if self.cancel.cancelled() { Err(PipelineError::Cancelled) } else { Ok(()) }
+    }
+}
+
 impl Hub {
-    pub async fn open(_project: Arc<Project>, _access: Access) -> Result<Self, PipelineError> {
-        todo!()
+    pub async fn open(project: Arc<Project>, access: Access) -> Result<Self, PipelineError> {
+        let store = Store::open(&project).await?;
+        let lease = match access {
+            Access::Read => None,
+            Access::Write => {
+                let lease = store.control.lease()?;
+                store.roll_forward(&lease).await?;
+                Some(lease)
+            }
+        };
+        Ok(Self { project, store, lease, busy: Mutex::new(()) })
     }
 
     /// The plant's current instant: the project's clock file, else the wall clock.
     pub fn now(&self) -> Result<Instant, PipelineError> {
-        todo!()
+        let Some(path) = &self.project.clock_file else { return Ok(time::now()) };
+        let path = self.project.root.join(path);
+        let wrong = |what: String| PipelineError::Clock { path: path.clone(), what };
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let instant = DateTime::parse_from_rfc3339(text.trim()).map_err(|error| wrong(error.to_string()))?;
+        Ok(instant.with_timezone(&Utc).trunc_subsecs(6))
     }
 
     /// The ledger's side of this hub.
     pub fn writeback(&self) -> Writeback<'_> {
         Writeback::new(&self.project, &self.store)
+    }
+
+    /// SQL over the last complete cut.
+    pub async fn reader(&self) -> Result<Reader<'_>, PipelineError> {
+        let cut = self.cut().await?;
+        Ok(Reader::new(&self.project, &self.store, &cut).await?)
+    }
+
+    /// The last complete cut.
+    pub async fn cut(&self) -> Result<Cut, PipelineError> {
+        self.store.cut().await?.ok_or(PipelineError::NoCut)
+    }
+
+    pub(super) fn lease(&self) -> Result<&Lease, PipelineError> {
+        self.lease.as_ref().ok_or(PipelineError::ReadOnly)
+    }
+
+    pub(super) fn pipeline(&self, name: &str) -> Result<&Pipeline, PipelineError> {
+        self.project.pipelines.get(name).ok_or_else(|| {
+            let names = self.project.pipelines.keys().map(String::as_str);
+            let hint = match nearest(name, names.clone()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("the project has: {}", names.collect::<Vec<_>>().join(", ")),
+            };
+            PipelineError::Unknown { what: "pipeline", name: name.into(), hint: Some(hint) }
+        })
     }
 }

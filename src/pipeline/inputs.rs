@@ -1,1 +1,162 @@
-//! Which systems a table depends on, and how fresh they are.
+//! What a run builds, which systems that depends on, and which versions it starts from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt};
+
+use crate::base::time;
+use crate::base::{TableName, nearest};
+use crate::model::{Graph, NodeKind};
+use crate::project::{Mode, Pipeline, Project, Stale};
+use crate::store::{Cut, TableVersion};
+
+use super::pull::raw_table;
+use super::{Hub, PipelineError};
+
+/// Snapshots opened at the same time.
+const SNAPSHOTS_AT_ONCE: usize = 16;
+
+/// A table that a run must not lose from the cut although it does not build it.
+const PULLED: &str = "raw";
+
+/// Reads every statement of the project.
+pub(super) fn graph(project: &Project) -> Result<Graph, PipelineError> {
+    Graph::new(project).map_err(PipelineError::Models)
+}
+
+/// The tables that a pipeline builds: what it names, the contracts of what it pulls, the write maps of what it writes.
+pub(super) fn targets(project: &Project, graph: &Graph, pipeline: &Pipeline) -> Result<Vec<TableName>, PipelineError> {
+    let mut found: BTreeSet<TableName> = named(graph, &pipeline.build)?.into_iter().collect();
+    let systems = SystemsOf::new(graph);
+    let pulled = |table: &TableName| systems.of(table).iter().any(|system| pipeline.pull.contains(system));
+    found.extend(graph.nodes.iter().filter(|node| node.kind == NodeKind::Contract && pulled(&node.table)).map(|node| node.table.clone()));
+    for (kind, _) in pipeline.write.iter().filter(|(_, rule)| rule.mode != Mode::Off) {
+        let writers = project.systems.values().filter(|system| system.connector.writes.contains_key(kind));
+        found.extend(writers.map(|system| TableName::new("write", format!("{}__{kind}", system.name))));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Tables by name or schema; all of them if `names` is empty.
+pub(super) fn named(graph: &Graph, names: &[String]) -> Result<Vec<TableName>, PipelineError> {
+    let tables = || graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| &node.table);
+    let mut found = BTreeSet::new();
+    for name in names {
+        let before = found.len();
+        found.extend(tables().filter(|table| table.schema == *name || table.to_string() == *name).cloned());
+        if found.len() == before && !tables().any(|table| table.schema == *name || table.to_string() == *name) {
+            let known: BTreeSet<String> = tables().flat_map(|table| [table.schema.clone(), table.to_string()]).collect();
+            let hint = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
+            return Err(PipelineError::Unknown { what: "schema or table", name: name.clone(), hint });
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// For every table, the systems whose pulled rows it depends on.
+pub(super) struct SystemsOf(BTreeMap<TableName, BTreeSet<String>>);
+
+impl SystemsOf {
+    pub fn new(graph: &Graph) -> Self {
+        let mut systems: BTreeMap<TableName, BTreeSet<String>> = BTreeMap::new();
+        // In build order, so that the inputs of a node are known before it.
+        for node in &graph.nodes {
+            let mut of_node = BTreeSet::new();
+            for input in &node.inputs {
+                match systems.get(input) {
+                    Some(found) => of_node.extend(found.iter().cloned()),
+                    None => of_node.extend(system_of(input).map(str::to_owned)),
+                }
+            }
+            systems.insert(node.table.clone(), of_node);
+        }
+        Self(systems)
+    }
+
+    pub fn of(&self, table: &TableName) -> BTreeSet<String> {
+        self.0.get(table).cloned().unwrap_or_default()
+    }
+
+    pub fn of_all<'t>(&self, tables: impl IntoIterator<Item = &'t TableName>) -> BTreeSet<String> {
+        tables.into_iter().flat_map(|table| self.of(table)).collect()
+    }
+
+    /// The part about write maps, for a plan.
+    pub fn of_writes(&self) -> BTreeMap<TableName, BTreeSet<String>> {
+        self.0.iter().filter(|(table, _)| table.schema == "write").map(|(table, systems)| (table.clone(), systems.clone())).collect()
+    }
+}
+
+/// The system of a `raw.<system>__<stream>` table.
+fn system_of(table: &TableName) -> Option<&str> {
+    (table.schema == PULLED).then(|| table.name.split_once("__").map(|(system, _)| system)).flatten()
+}
+
+/// Whether the inputs of a run are fresh enough.
+#[derive(Debug, Default)]
+pub(super) struct Staleness {
+    /// Systems that are too old and must not be: the run stops.
+    pub refused: Vec<String>,
+    /// Systems that are too old and may be.
+    pub tolerated: Vec<String>,
+}
+
+impl Hub {
+    /// Looks at the age of each of `systems`.
+    pub(super) fn staleness(&self, systems: &BTreeSet<String>) -> Result<Staleness, PipelineError> {
+        let now = time::now();
+        let mut found = Staleness::default();
+        for system in systems.iter().filter_map(|name| self.project.systems.get(name)) {
+            let why = match self.writeback().pulled_at(&system.name)? {
+                None => format!("system \"{}\" was never pulled completely", system.name),
+                Some(at) => {
+                    let age = (now - at).to_std().unwrap_or_default();
+                    if age <= system.max_age {
+                        continue;
+                    }
+                    let (age, limit) = (age.as_secs(), system.max_age.as_secs());
+                    format!("system \"{}\" was last pulled {age} s ago, its max_age is {limit} s", system.name)
+                }
+            };
+            match system.stale {
+                Stale::Fail => found.refused.push(why),
+                Stale::UseLast => found.tolerated.push(why),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The latest version of every raw table and of the tables of deleted rows beside them.
+    pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+        let streams = self.project.systems.values().flat_map(|system| system.connector.streams.keys().map(|stream| (&system.name, stream)));
+        let tables = streams.flat_map(|(system, stream)| {
+            let live = raw_table(system, stream);
+            let deleted = TableName::new(&live.schema, format!("{}__deleted", live.name));
+            [live, deleted]
+        });
+        let versions: Vec<Option<TableVersion>> = futures::stream::iter(tables)
+            .map(|table| async move { self.store.latest(&table).await })
+            .buffer_unordered(SNAPSHOTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(versions.into_iter().flatten().map(|version| (version.table.clone(), version)).collect())
+    }
+
+    /// The versions of the last cut that a build may keep.
+    pub(super) async fn current(&self, cut: Option<&Cut>, graph: &Graph) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+        let Some(cut) = cut else { return Ok(BTreeMap::new()) };
+        let tables = cut.tables.iter().filter(|(table, _)| graph.node(table).is_some());
+        let versions: Vec<TableVersion> = futures::stream::iter(tables)
+            .map(|(table, version)| self.store.at(table, *version))
+            .buffer_unordered(SNAPSHOTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(versions.into_iter().map(|version| (version.table.clone(), version)).collect())
+    }
+}
+
+/// Tables that the new cut takes over from the last one: what this run neither built nor pulled, as long as the project still has it.
+pub(super) fn carried(cut: Option<&Cut>, graph: &Graph) -> BTreeMap<TableName, u64> {
+    let tables = cut.into_iter().flat_map(|cut| &cut.tables);
+    tables.filter(|(table, _)| graph.node(table).is_some()).map(|(table, version)| (table.clone(), *version)).collect()
+}

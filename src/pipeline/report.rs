@@ -20,6 +20,10 @@ pub struct RunReport {
     pub outcome: RunOutcome,
     /// One line for a person.
     pub message: String,
+    /// Whether the run published its tables.
+    pub cut: bool,
+    /// Systems that are older than they should be.
+    pub stale: Vec<String>,
     pub pull: PullReport,
     pub models: Vec<ModelRun>,
     pub checks: Vec<CheckReport>,
@@ -36,8 +40,6 @@ pub struct WriteSummary {
     pub confirmed: Confirmed,
     /// Planned changes that wait for a person.
     pub waiting: usize,
-    /// Why nothing was sent at all, if so.
-    pub refused: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::RunId;
-use crate::base::time::Instant;
-use crate::store::{PullRecord, RunRecord};
+use crate::base::time::{self, Instant};
+use crate::store::{ChangeState, Filter, PullRecord, RunRecord};
 
+use super::schedule::next_due;
 use super::{Hub, PipelineError};
+
+/// Runs that a status lists.
+const RUNS_SHOWN: usize = 20;
 
 /// Where the loop stands, from the control state and the last cut alone.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
+    /// The plant's current instant.
     pub now: Instant,
     /// The last complete cut and its instant.
     pub cut: Option<(RunId, Instant)>,
@@ -20,14 +25,15 @@ pub struct Status {
     pub pulls: Vec<PullRecord>,
     /// Latest first.
     pub runs: Vec<RunRecord>,
-    /// (kind, state) → changes, without those superseded.
+    /// Kind → state → changes, without those superseded.
     pub changes: BTreeMap<String, BTreeMap<String, usize>>,
-    /// Pipelines and when they are due next.
+    /// Pipelines and when they are due next, by the wall clock.
     pub due: Vec<(String, Option<Instant>)>,
     /// Why nothing is written, if so.
     pub refused: Option<String>,
 }
 
+/// Ages are by the wall clock.
 #[derive(Debug, Clone, Serialize)]
 pub struct Freshness {
     pub system: String,
@@ -39,6 +45,51 @@ pub struct Freshness {
 
 impl Hub {
     pub async fn status(&self) -> Result<Status, PipelineError> {
-        todo!()
+        let control = &self.store.control;
+        let behind = self.store.control_behind().await?;
+        let wall = time::now();
+        Ok(Status {
+            now: self.now()?,
+            cut: self.store.cut().await?.map(|cut| (cut.run, cut.as_of)),
+            systems: self.project.systems.keys().map(|system| self.freshness(system, wall)).collect::<Result<_, _>>()?,
+            pulls: control.last_pulls()?,
+            runs: control.runs(RUNS_SHOWN)?,
+            changes: self.counts()?,
+            due: self.due(wall)?,
+            refused: behind.map(|behind| {
+                format!("the control state knows runs up to {}, run {} was published: run `loopline recover`", behind.known, behind.published)
+            }),
+        })
+    }
+
+    fn freshness(&self, system: &str, now: Instant) -> Result<Freshness, PipelineError> {
+        let pulled_at = self.writeback().pulled_at(system)?;
+        let max_age = self.project.systems.get(system).map(|system| system.max_age).unwrap_or_default();
+        let age = pulled_at.map(|at| now - at);
+        Ok(Freshness {
+            system: system.into(),
+            pulled_at,
+            age_seconds: age.map(|age| age.num_seconds()),
+            max_age_seconds: max_age.as_secs(),
+            stale: age.is_none_or(|age| age.to_std().unwrap_or_default() > max_age),
+        })
+    }
+
+    fn counts(&self) -> Result<BTreeMap<String, BTreeMap<String, usize>>, PipelineError> {
+        let mut counts: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+        for change in self.store.control.changes(&Filter::default())? {
+            if change.state != ChangeState::Superseded {
+                let state = format!("{:?}", change.state).to_lowercase();
+                *counts.entry(change.kind).or_default().entry(state).or_default() += 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    fn due(&self, now: Instant) -> Result<Vec<(String, Option<Instant>)>, PipelineError> {
+        let scheduled = self.project.pipelines.values().filter_map(|pipeline| Some((pipeline, pipeline.schedule.as_ref()?)));
+        scheduled
+            .map(|(pipeline, schedule)| Ok((pipeline.name.clone(), next_due(&schedule.cron, schedule.timezone, now)?)))
+            .collect()
     }
 }

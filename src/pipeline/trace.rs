@@ -1,8 +1,17 @@
 //! Where a lot came from and where it went.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use crate::decide::{self, Context};
 
 use super::{Hub, PipelineError};
+
+/// Links read at most; more than two plants record in ten years.
+const LINKS_MAX: usize = 5_000_000;
 
 /// The ancestors and descendants of a lot, as `decide::trace` yields them.
 #[derive(Debug, Clone)]
@@ -13,7 +22,34 @@ pub struct LotTrace {
 
 impl Hub {
     /// Follows `qms.lot_links` of the last cut both ways.
-    pub async fn trace(&self, _lot: &str) -> Result<LotTrace, PipelineError> {
-        todo!()
+    pub async fn trace(&self, lot: &str) -> Result<LotTrace, PipelineError> {
+        let cut = self.cut().await?;
+        let reader = self.reader().await?;
+        let sql = "select from_lot, to_lot, work_order_id, at from qms.lot_links";
+        let (batches, more) = reader.query(sql, LINKS_MAX).await?;
+        if more {
+            return Err(PipelineError::Task(format!("qms.lot_links has more than {LINKS_MAX} rows")));
+        }
+        let task = |error: &dyn std::fmt::Display| PipelineError::Task(error.to_string());
+        let schema = batches.first().map_or_else(no_links, RecordBatch::schema);
+        let links = concat_batches(&schema, &batches).map_err(|error| task(&error))?;
+        let seeds: ArrayRef = Arc::new(StringArray::from(vec![lot]));
+        let seeds = RecordBatch::try_from_iter([("lot_id", seeds)]).map_err(|error| task(&error))?;
+        let Some(trace) = decide::all().into_iter().find(|decision| decision.name() == "trace") else {
+            return Err(PipelineError::Task("there is no decision function \"trace\"".into()));
+        };
+        let rows = trace.decide(&[links, seeds], &Context { as_of: cut.as_of })?;
+        Ok(LotTrace { lot: lot.into(), rows })
     }
+}
+
+/// The columns of a result without rows.
+fn no_links() -> SchemaRef {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    Arc::new(Schema::new(vec![
+        field("from_lot", DataType::Utf8),
+        field("to_lot", DataType::Utf8),
+        field("work_order_id", DataType::Utf8),
+        field("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+    ]))
 }

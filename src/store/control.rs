@@ -2,6 +2,7 @@
 //!
 //! It may be opened by several processes; each call is one transaction. It holds what Delta tables cannot: intents, and who may write.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -259,19 +260,40 @@ impl Control {
     }
 
     pub fn record_pull(&self, pull: &PullRecord) -> Result<(), StoreError> {
+        self.record_pulls(std::slice::from_ref(pull))
+    }
+
+    /// Records several pulls in one transaction.
+    pub fn record_pulls(&self, pulls: &[PullRecord]) -> Result<(), StoreError> {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.write("cannot record a pull", |db| {
             let sql = "insert into pulls (run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error)
                        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-            let started = Micros(pull.started_at);
-            let (inserted, updated, deleted) = (count(pull.inserted), count(pull.updated), count(pull.deleted));
-            db.execute(
-                sql,
-                params![
-                    pull.run.0, pull.system, pull.stream, started, pull.seconds, count(pull.rows_read), inserted, updated, deleted, pull.whole, pull.error
-                ],
-            )
-            .map(drop)
+            for pull in pulls {
+                db.prepare(sql)?.execute(params![
+                    pull.run.0,
+                    pull.system,
+                    pull.stream,
+                    Micros(pull.started_at),
+                    pull.seconds,
+                    count(pull.rows_read),
+                    count(pull.inserted),
+                    count(pull.updated),
+                    count(pull.deleted),
+                    pull.whole,
+                    pull.error
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// When the last pull that succeeded of each stream of `system` was started; with `whole`, only pulls of whole tables count.
+    pub fn last_successes(&self, system: &str, whole: bool) -> Result<BTreeMap<String, Instant>, StoreError> {
+        self.read("cannot read when a system was pulled", |db| {
+            let sql = "select stream, max(started_at) from pulls where system = ?1 and error is null and whole >= ?2 group by stream";
+            let rows = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0));
+            db.prepare(sql)?.query_map(params![system, whole], rows)?.collect()
         })
     }
 
@@ -286,13 +308,27 @@ impl Control {
 
     /// When the last pull of all streams of `system` that succeeded was started; the freshness of the system. `None` if never.
     ///
-    /// A run counts if it pulled something of the system and none of its pulls of the system failed.
+    /// The oldest of its streams' last successes; a stream that never succeeded makes it `None`. One that the connector dropped counts on
+    /// until pulls of it are forgotten: see `Writeback::pulled_at` for the streams of today.
     pub fn pulled_at(&self, system: &str) -> Result<Option<Instant>, StoreError> {
         self.read("cannot read when a system was pulled", |db| {
-            let sql = "select min(started_at) from pulls where system = ?1 group by run
-                       having count(error) = 0 order by run desc limit 1";
-            db.query_row(sql, [system], |row| Ok(row.get::<_, Micros>(0)?.0)).optional()
+            let sql = "select min(last), count(*) = count(last) from
+                         (select max(iif(error is null, started_at, null)) as last from pulls where system = ?1 group by stream)";
+            let (oldest, every): (Option<Micros>, bool) = db.query_row(sql, [system], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(oldest.filter(|_| every).map(|at| at.0))
         })
+    }
+
+    /// A small text kept under `name`, e.g. what a plan was made from.
+    pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.read("cannot read a note", |db| meta(db, &format!("note {name}")))
+    }
+
+    pub fn set_note(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        if self.note(name)?.as_deref() == Some(text) {
+            return Ok(());
+        }
+        self.write("cannot keep a note", |db| set_meta(db, &format!("note {name}"), text))
     }
 
     /// When a pipeline was last due and started; survives a restart.

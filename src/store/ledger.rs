@@ -214,7 +214,10 @@ impl Control {
                     continue;
                 }
                 match kept.remove(&change.hash) {
-                    Some(old) => follow_rule(db, &old, change.state)?,
+                    Some(old) => {
+                        renew(db, &old, &change)?;
+                        follow_rule(db, &old, change.state)?;
+                    }
                     None => insert(db, &change, None).map(drop)?,
                 }
             }
@@ -263,6 +266,21 @@ impl Control {
         self.read("cannot list changes", |db| select(db, filter))
     }
 
+    /// When a change was last sent to this table of `system`; `None` if never.
+    pub fn last_sent(&self, system: &str, table: &str) -> Result<Option<Instant>, StoreError> {
+        self.read("cannot read when a change was last sent", |db| {
+            let sql = "select max(sent_at) from changes where system = ?1 and target = ?2";
+            db.prepare(sql)?.query_row([system, table], |row| Ok(row.get::<_, Option<Micros>>(0)?.map(|at| at.0)))
+        })
+    }
+
+    /// Rises with every step of every change: while it stays, so does the ledger.
+    pub fn ledger_position(&self) -> Result<i64, StoreError> {
+        self.read("cannot read the ledger's position", |db| {
+            db.prepare("select coalesce(max(id), 0) from change_events")?.query_row([], |row| row.get(0))
+        })
+    }
+
     /// Every step of these changes, ascending by time.
     pub fn events(&self, ids: &[ChangeId]) -> Result<Vec<ChangeEvent>, StoreError> {
         self.read("cannot list events", |db| {
@@ -284,6 +302,16 @@ impl Control {
             db.prepare(sql)?.query_map([system, kind], |row| json(row, 0))?.collect()
         })
     }
+}
+
+/// The same values were decided from a newer version of the row: that is the one to compare with when sending.
+fn renew(db: &Connection, old: &Change, wanted: &NewChange) -> rusqlite::Result<()> {
+    if old.row.version == wanted.row.version && old.reason == wanted.reason {
+        return Ok(());
+    }
+    let version = wanted.row.version.as_ref().map(to_json).transpose()?;
+    let sql = "update changes set version = ?2, reason = ?3 where id = ?1";
+    db.prepare(sql)?.execute(params![old.id, version, wanted.reason]).map(drop)
 }
 
 /// Gives or takes back an approval by rule; what a person approved stays.

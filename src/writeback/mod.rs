@@ -22,6 +22,7 @@ mod settle;
 mod spec;
 mod undo;
 
+use crate::base::time::Instant;
 use crate::project::Project;
 use crate::store::Store;
 
@@ -43,6 +44,14 @@ pub struct Writeback<'a> {
 impl<'a> Writeback<'a> {
     pub fn new(project: &'a Project, store: &'a Store) -> Self {
         Self { project, store }
+    }
+
+    /// The freshness of a system: when the oldest of its streams was last pulled successfully; `None` if one never was.
+    pub fn pulled_at(&self, system: &str) -> Result<Option<Instant>, WritebackError> {
+        let Some(system) = self.project.systems.get(system) else { return Ok(None) };
+        let pulled = self.store.control.last_successes(&system.name, false)?;
+        let of_streams: Option<Vec<Instant>> = system.connector.streams.keys().map(|stream| pulled.get(stream).copied()).collect();
+        Ok(of_streams.and_then(|instants| instants.into_iter().min()))
     }
 }
 

@@ -209,8 +209,9 @@ impl Writeback<'_> {
     }
 
     fn too_old(&self, system: &str, now: Instant) -> Result<Option<String>, WritebackError> {
-        let Some(limit) = self.project.systems.get(system).map(|system| system.max_age) else { return Ok(None) };
-        let Some(at) = self.store.control.pulled_at(system)? else {
+        let Some(system) = self.project.systems.get(system) else { return Ok(None) };
+        let (limit, system) = (system.max_age, &system.name);
+        let Some(at) = self.pulled_at(system)? else {
             return Ok(Some(format!("system \"{system}\" was never pulled completely")));
         };
         let age = (now - at).to_std().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What a plan, an apply and their kin tell the caller; all of it serialises.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::Row;
 use crate::store::ChangeId;
@@ -13,7 +13,7 @@ pub struct Plan {
 }
 
 /// What one plan of one kind for one system found.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct WriteReport {
     pub system: String,
     /// Outbox model's name, without schema.
@@ -53,20 +53,20 @@ impl WriteReport {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonCount {
     pub reason: String,
     pub count: usize,
 }
 
 /// A wanted row that cannot become a change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
     pub key: Row,
     pub reason: GapReason,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GapReason {
     /// The target has no such row, and this write does not insert.
