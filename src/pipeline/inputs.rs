@@ -29,7 +29,9 @@ pub(super) fn targets(project: &Project, graph: &Graph, pipeline: &Pipeline) -> 
     let mut found: BTreeSet<TableName> = named(graph, &pipeline.build)?.into_iter().collect();
     let systems = SystemsOf::new(graph);
     let pulled = |table: &TableName| systems.of(table).iter().any(|system| pipeline.pull.contains(system));
-    found.extend(graph.nodes.iter().filter(|node| node.kind == NodeKind::Contract && pulled(&node.table)).map(|node| node.table.clone()));
+    found.extend(
+        graph.nodes.iter().filter(|node| node.kind == NodeKind::Contract && pulled(&node.table)).map(|node| node.table.clone()),
+    );
     for (kind, _) in pipeline.write.iter().filter(|(_, rule)| rule.mode != Mode::Off) {
         let writers = project.systems.values().filter(|system| system.connector.writes.contains_key(kind));
         found.extend(writers.map(|system| TableName::new("write", format!("{}__{kind}", system.name))));
@@ -83,7 +85,11 @@ impl SystemsOf {
 
     /// The part about write maps, for a plan.
     pub fn of_writes(&self) -> BTreeMap<TableName, BTreeSet<String>> {
-        self.0.iter().filter(|(table, _)| table.schema == "write").map(|(table, systems)| (table.clone(), systems.clone())).collect()
+        self.0
+            .iter()
+            .filter(|(table, _)| table.schema == "write")
+            .map(|(table, systems)| (table.clone(), systems.clone()))
+            .collect()
     }
 }
 
@@ -128,7 +134,8 @@ impl Hub {
 
     /// The latest version of every raw table and of the tables of deleted rows beside them.
     pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
-        let streams = self.project.systems.values().flat_map(|system| system.connector.streams.keys().map(|stream| (&system.name, stream)));
+        let streams =
+            self.project.systems.values().flat_map(|system| system.connector.streams.keys().map(|stream| (&system.name, stream)));
         let tables = streams.flat_map(|(system, stream)| {
             let live = raw_table(system, stream);
             let deleted = TableName::new(&live.schema, format!("{}__deleted", live.name));
@@ -143,7 +150,11 @@ impl Hub {
     }
 
     /// The versions of the last cut that a build may keep.
-    pub(super) async fn current(&self, cut: Option<&Cut>, graph: &Graph) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+    pub(super) async fn current(
+        &self,
+        cut: Option<&Cut>,
+        graph: &Graph,
+    ) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
         let Some(cut) = cut else { return Ok(BTreeMap::new()) };
         let tables = cut.tables.iter().filter(|(table, _)| graph.node(table).is_some());
         let versions: Vec<TableVersion> = futures::stream::iter(tables)

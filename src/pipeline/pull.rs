@@ -98,8 +98,7 @@ impl Hub {
     ) -> Result<SystemPull, PipelineError> {
         let watch = Stopwatch::now();
         let started_at = time::now();
-        let mut report =
-            SystemPull { system: system.name.clone(), streams: Vec::new(), error: None, hint: None, seconds: 0.0 };
+        let mut report = SystemPull { system: system.name.clone(), streams: Vec::new(), error: None, hint: None, seconds: 0.0 };
         let mut records = Vec::new();
         match source(system, &self.project.root).await {
             Ok(source) => {
@@ -142,14 +141,7 @@ impl Hub {
         report
     }
 
-    async fn land(
-        &self,
-        order: &Order<'_>,
-        system: &System,
-        stream: &Stream,
-        source: &dyn Source,
-        whole: &mut bool,
-    ) -> Outcome {
+    async fn land(&self, order: &Order<'_>, system: &System, stream: &Stream, source: &dyn Source, whole: &mut bool) -> Outcome {
         let table = raw_table(&system.name, &stream.name);
         let last = self.last_cursor(&table, stream).await.map_err(told)?;
         let after = match last {

@@ -42,7 +42,8 @@ impl Hub {
         let graph = graph(&self.project)?;
         let mut tables = named(&graph, targets)?;
         if targets.is_empty() {
-            tables = graph.nodes.iter().filter(|node| node.kind != model::NodeKind::Mapped).map(|node| node.table.clone()).collect();
+            tables =
+                graph.nodes.iter().filter(|node| node.kind != model::NodeKind::Mapped).map(|node| node.table.clone()).collect();
         }
         self.execute("build", None, &graph, &tables, options).await
     }
@@ -150,7 +151,11 @@ impl Hub {
         Ok(())
     }
 
-    fn check_freshness(&self, systems: &BTreeSet<String>, running: &mut Running<'_>) -> Result<Result<(), Stopped>, PipelineError> {
+    fn check_freshness(
+        &self,
+        systems: &BTreeSet<String>,
+        running: &mut Running<'_>,
+    ) -> Result<Result<(), Stopped>, PipelineError> {
         let found = self.staleness(systems)?;
         if !found.tolerated.is_empty() {
             running.report.outcome = RunOutcome::Degraded;

@@ -21,8 +21,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(30);
 
 /// The first instant after `after` at which `cron` (six fields, seconds first) fires in `zone`; `None` if it never fires again.
 pub fn next_due(cron: &str, zone: Tz, after: Instant) -> Result<Option<Instant>, PipelineError> {
-    let schedule = cron::Schedule::from_str(cron)
-        .map_err(|error| PipelineError::Cron { cron: cron.into(), what: error.to_string() })?;
+    let schedule =
+        cron::Schedule::from_str(cron).map_err(|error| PipelineError::Cron { cron: cron.into(), what: error.to_string() })?;
     let every_hour = cron.split_whitespace().nth(2).is_some_and(|hours| hours.starts_with('*'));
     if every_hour {
         return Ok(schedule.after(&after.with_timezone(&zone)).next().map(|due| due.with_timezone(&Utc)));
@@ -39,7 +39,9 @@ fn resolve(zone: Tz, naive: chrono::NaiveDateTime) -> Instant {
         LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.with_timezone(&Utc),
         LocalResult::None => {
             // No zone skips more than a day.
-            let end = (1..=96).map(|quarters| naive + TimeDelta::minutes(15 * quarters)).find_map(|later| zone.from_local_datetime(&later).earliest());
+            let end = (1..=96)
+                .map(|quarters| naive + TimeDelta::minutes(15 * quarters))
+                .find_map(|later| zone.from_local_datetime(&later).earliest());
             end.map_or_else(|| Utc.from_utc_datetime(&naive), |at| at.with_timezone(&Utc))
         }
     }

@@ -57,7 +57,10 @@ impl Hub {
             changes: self.counts()?,
             due: self.due(wall)?,
             refused: behind.map(|behind| {
-                format!("the control state knows runs up to {}, run {} was published: run `loopline recover`", behind.known, behind.published)
+                format!(
+                    "the control state knows runs up to {}, run {} was published: run `loopline recover`",
+                    behind.known, behind.published
+                )
             }),
         })
     }

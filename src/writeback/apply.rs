@@ -154,7 +154,8 @@ impl Done {
             if let Some((column, _)) = row.version.clone().filter(|_| self.0.contains(&row_text(change))) {
                 // Where the look fails the old version stays, and the change becomes a conflict rather than a guess.
                 let looked = target.look(&row.table, std::slice::from_ref(&column), std::slice::from_ref(&row.key)).await;
-                if let Some(value) = looked.ok().and_then(|mut rows| rows.pop().flatten()).and_then(|mut row| row.remove(&column)) {
+                if let Some(value) = looked.ok().and_then(|mut rows| rows.pop().flatten()).and_then(|mut row| row.remove(&column))
+                {
                     row.version = Some((column, value));
                 }
             }

@@ -72,7 +72,8 @@ impl Writeback<'_> {
         pulls: &[PullRecord],
         result: &mut Confirmed,
     ) -> Result<(), WritebackError> {
-        let of_stream = |pull: &&PullRecord| pull.system == spec.system.name && pull.stream == spec.stream.name && pull.error.is_none();
+        let of_stream =
+            |pull: &&PullRecord| pull.system == spec.system.name && pull.stream == spec.stream.name && pull.error.is_none();
         let Some(pull) = pulls.iter().find(of_stream) else { return Ok(()) };
         changes.retain(|change| change.sent_at.is_some_and(|at| at < pull.started_at));
         let Some(raw) = self.store.latest(&spec.raw()).await?.filter(|_| !changes.is_empty()) else { return Ok(()) };
@@ -86,13 +87,16 @@ impl Writeback<'_> {
                 // An incremental pull does not see deletes, nor changes that do not move the cursor.
                 _ if !pull.whole => drop(result.whole_needed.insert((spec.system.name.clone(), spec.stream.name.clone()))),
                 Verdict::Ignored => ignored.push(change.id),
-                Verdict::Overridden(detail) => result.overridden += self.close(&[change.id], ChangeState::Overridden, Some(&detail))?,
+                Verdict::Overridden(detail) => {
+                    result.overridden += self.close(&[change.id], ChangeState::Overridden, Some(&detail))?
+                }
             }
         }
         result.undone += confirmed.iter().filter(|change| change.undoes.is_some()).count();
         let confirmed: Vec<ChangeId> = confirmed.iter().map(|change| change.id).collect();
         result.confirmed += self.close(&confirmed, ChangeState::Confirmed, None)?;
-        let ignored = self.close(&ignored, ChangeState::Overridden, Some("ignored by the target: it still has the row as it was"))?;
+        let ignored =
+            self.close(&ignored, ChangeState::Overridden, Some("ignored by the target: it still has the row as it was"))?;
         result.ignored += ignored;
         result.overridden += ignored;
         Ok(())

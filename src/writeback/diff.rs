@@ -53,12 +53,7 @@ pub(super) struct Diff {
 }
 
 /// Compares everything wanted with everything the target has under these keys.
-pub(super) fn diff(
-    spec: &Spec<'_>,
-    wanted: &BTreeMap<KeyText, Wanted>,
-    current: &BTreeMap<KeyText, Row>,
-    known: &Known,
-) -> Diff {
+pub(super) fn diff(spec: &Spec<'_>, wanted: &BTreeMap<KeyText, Wanted>, current: &BTreeMap<KeyText, Row>, known: &Known) -> Diff {
     let overlay = Overlay::new(spec, current, &known.in_flight);
     let mut found = Diff::default();
     for (key, wish) in wanted {
@@ -221,10 +216,8 @@ impl<'a> Overlay<'a> {
 impl Known {
     /// Sorts what the ledger has of one write; `changes` are all that are not superseded, rejected or expired.
     pub fn new(spec: &Spec<'_>, own: Vec<Row>, changes: Vec<Change>) -> Self {
-        let mut known = Self {
-            own: own.into_iter().map(|key| (key_text(&spec.write.key, &key), key)).collect(),
-            ..Self::default()
-        };
+        let mut known =
+            Self { own: own.into_iter().map(|key| (key_text(&spec.write.key, &key), key)).collect(), ..Self::default() };
         let hashes: BTreeMap<i64, &str> = changes.iter().map(|change| (change.id, change.hash.as_str())).collect();
         for change in &changes {
             match change.state {

@@ -115,7 +115,9 @@ fn operand(expression: &Expr) -> Result<Operand, String> {
         Expr::Identifier(name) => Ok(Operand::Column(name.value.clone())),
         Expr::Value(value) => literal(&value.value).map(Operand::Literal),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match operand(expr)? {
-            Operand::Literal(Value::Number(number)) => literal(&Literal::Number(format!("-{number}"), false)).map(Operand::Literal),
+            Operand::Literal(Value::Number(number)) => {
+                literal(&Literal::Number(format!("-{number}"), false)).map(Operand::Literal)
+            }
             _ => Err(format!("\"{expression}\" is not understood here")),
         },
         other => Err(format!("\"{other}\" is neither a column nor a literal")),
@@ -127,9 +129,9 @@ fn literal(value: &Literal) -> Result<Value, String> {
         Literal::SingleQuotedString(text) => Ok(Value::String(text.clone())),
         Literal::Boolean(value) => Ok(Value::Bool(*value)),
         Literal::Null => Ok(Value::Null),
-        Literal::Number(text, _) => serde_json::from_str::<serde_json::Number>(text)
-            .map(Value::Number)
-            .map_err(|_| format!("\"{text}\" is not a number")),
+        Literal::Number(text, _) => {
+            serde_json::from_str::<serde_json::Number>(text).map(Value::Number).map_err(|_| format!("\"{text}\" is not a number"))
+        }
         other => Err(format!("literal {other} is not understood here")),
     }
 }
@@ -150,7 +152,8 @@ fn truth(node: &Node, row: &Row) -> Option<bool> {
         Node::IsNull(operand) => Some(value(operand, row).is_null()),
         Node::Compare(left, comparison, right) => compare(value(left, row), *comparison, value(right, row)),
         Node::In(operand, list) => {
-            let found: Vec<_> = list.iter().map(|item| compare(value(operand, row), Comparison::Equal, value(item, row))).collect();
+            let found: Vec<_> =
+                list.iter().map(|item| compare(value(operand, row), Comparison::Equal, value(item, row))).collect();
             if found.contains(&Some(true)) {
                 Some(true)
             } else if found.contains(&None) {

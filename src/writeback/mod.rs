@@ -50,7 +50,8 @@ impl<'a> Writeback<'a> {
     pub fn pulled_at(&self, system: &str) -> Result<Option<Instant>, WritebackError> {
         let Some(system) = self.project.systems.get(system) else { return Ok(None) };
         let pulled = self.store.control.last_successes(&system.name, false)?;
-        let of_streams: Option<Vec<Instant>> = system.connector.streams.keys().map(|stream| pulled.get(stream).copied()).collect();
+        let of_streams: Option<Vec<Instant>> =
+            system.connector.streams.keys().map(|stream| pulled.get(stream).copied()).collect();
         Ok(of_streams.and_then(|instants| instants.into_iter().min()))
     }
 }
@@ -64,9 +65,11 @@ pub fn check(project: &Project) -> Vec<WritebackError> {
         .flat_map(|connector| connector.writes.values().map(move |write| (connector, write)))
         .filter_map(|(connector, write)| {
             let text = write.editable.as_deref()?;
-            Predicate::parse(text)
-                .err()
-                .map(|what| WritebackError::Editable { connector: connector.name.clone(), outbox: write.outbox.clone(), what })
+            Predicate::parse(text).err().map(|what| WritebackError::Editable {
+                connector: connector.name.clone(),
+                outbox: write.outbox.clone(),
+                what,
+            })
         })
         .collect()
 }

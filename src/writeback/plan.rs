@@ -215,8 +215,9 @@ impl Writeback<'_> {
             return Ok(Some(format!("system \"{system}\" was never pulled completely")));
         };
         let age = (now - at).to_std().unwrap_or_default();
-        Ok((age > limit)
-            .then(|| format!("system \"{system}\" was last pulled {} s ago, its max_age is {} s", age.as_secs(), limit.as_secs())))
+        Ok((age > limit).then(|| {
+            format!("system \"{system}\" was last pulled {} s ago, its max_age is {} s", age.as_secs(), limit.as_secs())
+        }))
     }
 
     /// The last report, if everything that it was made from is still the same.

@@ -58,7 +58,9 @@ impl Writeback<'_> {
         let Some(version) = cut.tables.get(&table) else { return Ok(keys) };
         let version = self.store.at(&table, *version).await?;
         let mut batches = self.store.read(&version);
-        while let Some(batch) = batches.try_next().await.map_err(|source| WritebackError::Read { table: table.clone(), source })? {
+        while let Some(batch) =
+            batches.try_next().await.map_err(|source| WritebackError::Read { table: table.clone(), source })?
+        {
             let text = |name: &str, at: usize| {
                 batch.column_by_name(name).and_then(|column| match cell_json(column as &dyn Array, at) {
                     Value::String(text) => Some(text),

@@ -118,7 +118,13 @@ mod tests {
         value.as_object().map(|map| map.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
-    fn check(operation: Operation, before: serde_json::Value, after: serde_json::Value, found: serde_json::Value, expected: Finding) {
+    fn check(
+        operation: Operation,
+        before: serde_json::Value,
+        after: serde_json::Value,
+        found: serde_json::Value,
+        expected: Finding,
+    ) {
         let (before, after) = (row(before), row(after));
         let change = RowChange { operation, table: "t".into(), key: Row::new(), before, after, version: None };
         let change = Change {
