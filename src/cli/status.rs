@@ -1,0 +1,103 @@
+//! `loopline status`: where the loop stands.
+
+use clap::Args;
+
+use crate::pipeline::{Access, Status};
+use crate::store::RunOutcome;
+
+use super::Done;
+use super::context::Context;
+use super::format::{Table, count, minute, span};
+
+/// Shows where the loop stands: systems and how fresh they are, runs, changes, what is due next
+#[derive(Args)]
+#[command(after_help = "Examples:\n  loopline status\n  loopline status --json")]
+pub(super) struct Arguments {}
+
+pub(super) async fn run(_arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
+    let hub = context.hub(Access::Read).await?;
+    let status = hub.status().await?;
+    if context.output.json {
+        context.output.data_json(&status)?;
+    } else {
+        context.output.data(&text(&status, context.output.width()));
+    }
+    Ok(if status.refused.is_some() { Done::NeedsAttention } else { Done::Well })
+}
+
+fn text(status: &Status, width: Option<usize>) -> String {
+    let published = match status.cut {
+        Some((run, as_of)) => format!("Run {run} is published, as of {}.", minute(as_of)),
+        None => "Nothing was published yet: run a pipeline.".into(),
+    };
+    let mut parts = vec![format!("{published} It is {} in the plant.", minute(status.now))];
+    parts.extend(status.refused.as_ref().map(|why| format!("Nothing is written: {why}")));
+    parts.push(systems(status).render(width));
+    let tables = [runs(status), changes(status), due(status)];
+    parts.extend(tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width)));
+    parts.join("\n\n")
+}
+
+fn systems(status: &Status) -> Table {
+    let mut table = Table::new(&["system", "last pull", "age", "streams", "rows read", "state"]);
+    for system in &status.systems {
+        let pulls = || status.pulls.iter().filter(|pull| pull.system == system.system);
+        let failed = pulls().filter(|pull| pull.error.is_some()).count();
+        let state = match (failed, system.pulled_at, system.stale) {
+            (0, None, _) => "never pulled".to_owned(),
+            (0, Some(_), false) => "fresh".to_owned(),
+            (0, Some(_), true) => format!("too old (limit {})", span(system.max_age_seconds as f64)),
+            (failed, ..) => format!("{failed} failed"),
+        };
+        table.row(vec![
+            system.system.clone(),
+            system.pulled_at.map(minute).unwrap_or_default(),
+            system.age_seconds.map(|age| span(age as f64)).unwrap_or_default(),
+            count(pulls().count()),
+            count(pulls().map(|pull| pull.rows_read).sum::<u64>()),
+            state,
+        ]);
+    }
+    table
+}
+
+fn runs(status: &Status) -> Table {
+    const RUNS_SHOWN: usize = 5;
+    let mut table = Table::new(&["run", "pipeline", "started", "took", "outcome", "message"]);
+    for run in status.runs.iter().take(RUNS_SHOWN) {
+        let outcome = match run.outcome {
+            RunOutcome::Running => "running",
+            RunOutcome::Published => "published",
+            RunOutcome::Degraded => "published, look",
+            RunOutcome::Failed => "failed",
+        };
+        let took = run.finished_at.map(|end| span((end - run.started_at).as_seconds_f64()));
+        table.row(vec![
+            run.run.to_string(),
+            run.pipeline.clone(),
+            minute(run.started_at),
+            took.unwrap_or_default(),
+            outcome.into(),
+            run.message.clone(),
+        ]);
+    }
+    table
+}
+
+fn changes(status: &Status) -> Table {
+    let mut table = Table::new(&["kind of change", "state", "changes"]);
+    for (kind, states) in &status.changes {
+        for (state, number) in states.iter().filter(|(_, number)| **number > 0) {
+            table.row(vec![kind.clone(), state.clone(), count(*number)]);
+        }
+    }
+    table
+}
+
+fn due(status: &Status) -> Table {
+    let mut table = Table::new(&["pipeline", "due next"]);
+    for (pipeline, at) in &status.due {
+        table.row(vec![pipeline.clone(), at.map_or_else(|| "by hand".to_owned(), minute)]);
+    }
+    table
+}
