@@ -142,7 +142,9 @@ pub struct PurchaseLine {
     /// Hundredths of a cent for one stock unit.
     pub price: i64,
     pub open: bool,
+    /// The hub's proposal and the ERP's request that it came from.
     pub proposal: Option<String>,
+    pub request: Option<i64>,
     pub changed: Seconds,
 }
 
@@ -287,6 +289,7 @@ pub struct Receipt {
     pub supplier: u16,
     pub item: u16,
     pub lot: u32,
+    pub supplier_lot: String,
     pub quantity: i64,
     pub at: Seconds,
 }
@@ -324,6 +327,7 @@ pub struct Confirmation {
     pub order: u32,
     pub step: u8,
     pub center: u8,
+    pub item: u16,
     pub good: i64,
     pub scrap: i64,
     pub begin: Seconds,
@@ -505,7 +509,7 @@ pub struct Plant {
     pub open_purchases: BTreeSet<u32>,
     pub open_work: BTreeSet<u32>,
     /// Stock records that are gone since they were last written.
-    pub gone: BTreeSet<(Place, u32)>,
+    pub gone: BTreeSet<(Place, u32, u16)>,
     #[serde(skip)]
     pub log: Log,
 }

@@ -20,6 +20,20 @@ pub struct Copy {
 pub struct CopyBuffer {
     pub copies: Vec<Copy>,
     pub versions: std::collections::BTreeMap<&'static str, i64>,
+    pub rows: u64,
+}
+
+impl CopyBuffer {
+    /// An empty buffer that numbers its rows from where `other` stands.
+    pub fn after(other: &Self) -> Self {
+        Self { copies: Vec::new(), versions: other.versions.clone(), rows: 0 }
+    }
+
+    /// Goes on from where `other`, which was loaded, stands.
+    pub fn go_on(&mut self, other: Self) {
+        self.versions = other.versions;
+        self.rows += other.rows;
+    }
 }
 
 impl Sink for CopyBuffer {
@@ -31,6 +45,7 @@ impl Sink for CopyBuffer {
 
     fn row(&mut self, changed: Seconds, values: &[Value<'_>]) -> Result<(), DemoError> {
         let Some(copy) = self.copies.last_mut() else { return Ok(()) };
+        self.rows += 1;
         debug_assert_eq!(values.len(), copy.table.columns.len(), "{}", copy.table.name);
         for (value, (_, kind)) in values.iter().zip(&copy.columns) {
             push(&mut copy.text, value, *kind, false);

@@ -17,6 +17,7 @@ pub struct SqliteFile {
     connection: Connection,
     fresh: bool,
     table: Option<Open>,
+    rows: u64,
 }
 
 /// The table that rows are of.
@@ -38,7 +39,7 @@ impl SqliteFile {
             let made = connection.execute_batch(&ddl::create(table, Dialect::Sqlite));
             made.map_err(|source| DemoError::Sqlite { system, table: table.name.into(), source })?;
         }
-        Ok(Self { system, connection, fresh: true, table: None })
+        Ok(Self { system, connection, fresh: true, table: None, rows: 0 })
     }
 
     /// Opens an existing file to add a day.
@@ -47,7 +48,7 @@ impl SqliteFile {
         let connection = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
         connection.busy_timeout(std::time::Duration::from_secs(30)).map_err(failed)?;
         connection.execute_batch("begin immediate").map_err(failed)?;
-        Ok(Self { system, connection, fresh: false, table: None })
+        Ok(Self { system, connection, fresh: false, table: None, rows: 0 })
     }
 
     fn failed(&self, table: &str) -> impl FnOnce(rusqlite::Error) -> DemoError {
@@ -81,6 +82,11 @@ impl SqliteFile {
         let width = statement.column_count();
         let rows = statement.query_map([], |row| (0..width).map(|index| Ok(cell(row.get_ref(index)?))).collect());
         rows.and_then(Iterator::collect).map_err(self.failed(table))
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     pub fn commit(self) -> Result<(), DemoError> {
@@ -117,6 +123,7 @@ impl Sink for SqliteFile {
             open.version += 1;
             stamp_value(stamp, changed, open.version)
         });
+        self.rows += 1;
         debug_assert_eq!(values.len(), open.table.columns.len(), "{}", open.table.name);
         let cells = values.iter().zip(&open.columns).map(|(value, (_, kind))| Cell(value, *kind, false));
         let last = stamp.iter().zip(open.columns.last()).map(|(value, (_, kind))| Cell(value, *kind, true));

@@ -24,11 +24,11 @@ impl Sim<'_> {
         }
         let offer = self.master.offers[offers[self.dice.weighted(&shares)]].clone();
         let requested = self.arrival_day(offer.lead_days);
-        self.place_order(&offer, quantity, requested, None);
+        self.place_order(&offer, quantity, requested, None, None);
     }
 
     /// Sends an order; what the supplier will do with it is decided here.
-    pub(super) fn place_order(&mut self, offer: &Offer, quantity: i64, requested: i32, proposal: Option<String>) -> u32 {
+    pub(super) fn place_order(&mut self, offer: &Offer, quantity: i64, requested: i32, proposal: Option<String>, request: Option<i64>) -> u32 {
         let order = next(&mut self.plant.numbers.purchase);
         let now = self.plant.now;
         let supplier = &self.master.suppliers[offer.supplier];
@@ -48,6 +48,7 @@ impl Sim<'_> {
             price: offer.price,
             open: true,
             proposal,
+            request,
             changed: now,
         };
         self.plant.purchases.insert(order, vec![line]);
@@ -117,14 +118,14 @@ impl Sim<'_> {
         let inspected = self.master.items[item].lots && self.dice.chance(INSPECTED);
         let quality = if inspected { Quality::Inspection } else { Quality::Free };
         let printed = format!("S{supplier:02}-{}", self.dice.between(100_000, 999_999));
-        let lot = self.incoming_lot(item, Some(supplier), Some(printed), quality);
+        let lot = self.incoming_lot(item, Some(supplier), Some(printed.clone()), quality);
         if let Some(lot) = self.plant.lots.get_mut(&lot) {
             lot.faulty = faulty;
         }
         let receipt = next(&mut self.plant.numbers.receipt);
         self.put(item, lot, Self::rack(item), quantity, MoveKind::Receipt, receipt);
         let (id, item_no) = (receipt, item as u16);
-        self.plant.log.receipts.push(Receipt { id, order, line: number, supplier, item: item_no, lot, quantity, at: now });
+        self.plant.log.receipts.push(Receipt { id, order, line: number, supplier, item: item_no, lot, supplier_lot: printed, quantity, at: now });
         if inspected {
             let when = now + self.dice.between(2, 26) * HOUR;
             let fail = (faulty && self.dice.chance(FOUND)) || self.dice.chance(6);

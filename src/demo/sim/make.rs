@@ -149,9 +149,9 @@ impl Sim<'_> {
             order.good = order.steps[index].good;
         }
         order.changed = now;
-        let center = order.steps[index].center;
+        let (center, item) = (order.steps[index].center, order.item);
         let number = next(&mut self.plant.numbers.confirmation);
-        let confirmation = Confirmation { id: number, order: id, step, center, good, scrap, begin: piece.begin, end: piece.end };
+        let confirmation = Confirmation { id: number, order: id, step, center, item, good, scrap, begin: piece.begin, end: piece.end };
         self.plant.log.confirmations.push(confirmation);
     }
 

@@ -17,6 +17,7 @@ use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use super::calendar::{DAY, HOUR, MINUTE, Seconds, day_of, day_start, is_working};
 use super::dice::Dice;
+use super::feedback::Wish;
 use super::master::{LINES_PER_DAY, Master};
 use super::plant::{DayNo, Event, Plant};
 
@@ -33,6 +34,10 @@ pub struct Sim<'a> {
     characteristics: Vec<Characteristic>,
     /// The day that counts as the present: incidents are laid shortly before it.
     present: NaiveDate,
+    /// Whether a hub plans and promises: then people leave to it what it does.
+    connected: bool,
+    wishes: Vec<Wish>,
+    requests_ordered: usize,
 }
 
 impl<'a> Sim<'a> {
@@ -50,7 +55,18 @@ impl<'a> Sim<'a> {
     /// Goes on from what was kept.
     pub fn resume(master: &'a Master, plant: Plant, present: NaiveDate) -> Self {
         let dice = Dice::new(master.seed, master.plant, DICE_OPENING, 0);
-        Self { master, plant, dice, characteristics: characteristics(master), present }
+        Self { master, plant, dice, characteristics: characteristics(master), present, connected: false, wishes: Vec::new(), requests_ordered: 0 }
+    }
+
+    /// From now on the plant executes what a hub wrote.
+    pub fn connect(&mut self, wishes: Vec<Wish>) {
+        self.connected = true;
+        self.wishes = wishes;
+    }
+
+    /// Purchase requests of the hub that became orders.
+    pub fn requests_ordered(&self) -> usize {
+        self.requests_ordered
     }
 
     /// Simulates from 06:00 UTC of `day` to 06:00 UTC of the next one.

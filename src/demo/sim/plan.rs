@@ -9,17 +9,25 @@ use crate::demo::master::Level;
 const HORIZON_DAYS: i32 = 14;
 /// Orders for one item on one day.
 const ORDERS_MAX: i64 = 3;
+/// Days by which a buyer orders before the lead time says so.
+const ORDER_EARLY_DAYS: i32 = 2;
 
 impl Sim<'_> {
     /// The morning's planning: close, release, promise again, order what is short.
     pub(super) fn plan(&mut self) {
         self.close_completed();
         self.release();
-        self.promise_again();
+        if self.connected {
+            self.order_wishes();
+        } else {
+            self.promise_again();
+        }
         let mut position = self.positions();
         for item in 0..self.master.items.len() {
             let known = &self.master.items[item];
-            let (reorder, lot, level) = (known.reorder, known.lot, known.level);
+            let (lot, level) = (known.lot, known.level);
+            // With a hub that proposes purchases the buyer only acts by himself when it gets tight.
+            let reorder = if self.connected && level == Level::Bought { known.reorder / 2 } else { known.reorder };
             for _ in 0..ORDERS_MAX {
                 if position[item] >= reorder {
                     break;
@@ -143,6 +151,21 @@ impl Sim<'_> {
     /// The working day on which something ordered today with `lead_days` should come.
     pub(super) fn arrival_day(&self, lead_days: i64) -> i32 {
         day_no(working_days_after(date(day_no(self.today()) + lead_days as i32), 0))
+    }
+
+    /// The buyer turns requests of the hub into orders when it is time for them.
+    fn order_wishes(&mut self) {
+        for wish in std::mem::take(&mut self.wishes) {
+            let offers = self.master.offers_of[wish.item].iter().map(|offer| &self.master.offers[*offer]);
+            let offer = offers.clone().find(|offer| Some(offer.supplier) == wish.supplier).or_else(|| offers.clone().next());
+            let Some(offer) = offer.cloned() else { continue };
+            let due = wish.needed - offer.lead_days as i32 - ORDER_EARLY_DAYS <= day_no(self.today());
+            if due && self.dice.chance(850) {
+                let requested = wish.needed.max(self.arrival_day(offer.lead_days.min(3)));
+                self.place_order(&offer, wish.quantity, requested, Some(wish.proposal), Some(wish.request));
+                self.requests_ordered += 1;
+            }
+        }
     }
 
     pub(super) fn rack(item: usize) -> Place {

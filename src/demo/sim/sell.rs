@@ -143,7 +143,7 @@ impl Sim<'_> {
             self.plant.open_sales.remove(&order);
         }
         if copied {
-            self.copy_promise(order, number, promised);
+            self.copy_promise(order, number);
         }
     }
 
@@ -169,11 +169,15 @@ impl Sim<'_> {
         self.plant.request_of.get(&order).copied()
     }
 
-    /// Somebody keys the promise into the CRM.
-    pub(super) fn copy_promise(&mut self, order: u32, number: u16, promised: i32) {
+    /// Somebody keys the promise into the CRM: the latest one of the line's deliveries.
+    pub(super) fn copy_promise(&mut self, order: u32, number: u16) {
         let now = self.plant.now;
+        let lines = self.plant.sales.get(&order).into_iter().flatten().filter(|line| line.line == number && !line.cancelled);
+        let Some(promised) = lines.filter_map(|line| line.promised).max() else { return };
         let Some(request) = self.request_of(order) else { return };
-        if let Some(copy) = self.plant.requests.get_mut(&request).and_then(|lines| lines.iter_mut().find(|l| l.line == number)) {
+        if let Some(copy) = self.plant.requests.get_mut(&request).and_then(|lines| lines.iter_mut().find(|l| l.line == number))
+            && copy.promised != Some(promised)
+        {
             (copy.promised, copy.changed) = (Some(promised), now);
         }
     }
@@ -198,7 +202,7 @@ impl Sim<'_> {
                 }
             }
             if self.dice.chance(500) {
-                self.copy_promise(order, number, promised);
+                self.copy_promise(order, number);
             }
         }
     }

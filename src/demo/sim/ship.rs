@@ -80,8 +80,12 @@ impl Sim<'_> {
             line.changed = now;
             line.open = line.shipped < line.quantity;
         }
+        let shipped = lines.get(index).filter(|line| !line.open).map(|line| line.line);
         if lines.iter().all(|line| !line.open) {
             self.plant.open_sales.remove(&order);
+        }
+        if let Some(line) = shipped {
+            self.copy_promise(order, line); // with the delivery note everything reaches the CRM
         }
     }
 

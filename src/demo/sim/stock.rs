@@ -126,12 +126,12 @@ impl Sim<'_> {
                 quants[index].changed = now;
                 if quants[index].quantity == 0 {
                     quants.remove(index);
-                    self.plant.gone.insert((place, lot));
+                    self.plant.gone.insert((place, lot, item as u16));
                 }
             }
             Err(index) => {
                 quants.insert(index, Quant { lot, place, quantity: by, changed: now });
-                self.plant.gone.remove(&(place, lot));
+                self.plant.gone.remove(&(place, lot, item as u16));
             }
         }
     }
