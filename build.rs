@@ -30,7 +30,8 @@ fn collect(root: &Path, path: &Path, files: &mut Vec<(String, PathBuf)>) -> io::
             collect(root, &entry?.path(), files)?;
         }
     } else if path.extension().is_some_and(|extension| extension == "sql" || extension == "toml") {
-        let name: Vec<_> = path.strip_prefix(root).unwrap_or(path).components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        let name: Vec<_> =
+            path.strip_prefix(root).unwrap_or(path).components().map(|part| part.as_os_str().to_string_lossy()).collect();
         files.push((name.join("/"), path.to_owned()));
     }
     Ok(())

@@ -6,13 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod base;
-pub mod project;
-pub mod connect;
-pub mod store;
-pub mod decide;
-pub mod model;
-pub mod writeback;
-pub mod pipeline;
-pub mod serve;
-pub mod demo;
 pub mod cli;
+pub mod connect;
+pub mod decide;
+pub mod demo;
+pub mod model;
+pub mod pipeline;
+pub mod project;
+pub mod serve;
+pub mod store;
+pub mod writeback;

@@ -3,11 +3,11 @@
 mod error;
 pub mod failpoint;
 mod name;
-mod secret;
 mod row;
+mod secret;
 pub mod time;
 
 pub use error::{Blame, Diagnose, nearest};
-pub use row::{Operation, Row, RowChange};
 pub use name::{RunId, TableName};
+pub use row::{Operation, Row, RowChange};
 pub use secret::Secret;

@@ -202,9 +202,6 @@ fn waiting(writes: &[WriteReport], total: usize) -> String {
 /// Everything that was wanted and did not happen.
 pub(super) fn failed(writes: &[WriteReport], summary: &WriteSummary) -> String {
     let mut text = String::new();
-    if let Some(refused) = &summary.refused {
-        line(&mut text, &format!("nothing was sent: {refused}"));
-    }
     for write in writes {
         if let Some(held) = &write.held {
             line(&mut text, &format!("{} for {}: not planned, {held}", name(&write.kind), write.system));
@@ -238,7 +235,7 @@ pub(super) fn failed(writes: &[WriteReport], summary: &WriteSummary) -> String {
 /// Whether a person has to look: something was to be written and was not.
 pub(super) fn needs_attention(summary: &WriteSummary) -> bool {
     let applied = &summary.applied;
-    summary.refused.is_some() || applied.failed > 0 || !applied.errors.is_empty() || !summary.settled.errors.is_empty()
+    applied.failed > 0 || !applied.errors.is_empty() || !summary.settled.errors.is_empty()
 }
 
 #[cfg(test)]

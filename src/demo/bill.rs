@@ -179,7 +179,13 @@ pub fn lots_and_times(items: &mut [Item], centers: &[Center], dice: &mut Dice) {
             Level::Bought => 22,
         };
         item.multiple = match item.unit {
-            Unit::Piece => if item.level == Level::Bought { 50 } else { item.carton.max(5) },
+            Unit::Piece => {
+                if item.level == Level::Bought {
+                    50
+                } else {
+                    item.carton.max(5)
+                }
+            }
             Unit::Gram => 5_000,
         };
         item.lot = round_up(item.daily * days / 1_000, item.multiple).max(item.multiple);
@@ -187,11 +193,17 @@ pub fn lots_and_times(items: &mut [Item], centers: &[Center], dice: &mut Dice) {
     for index in 0..FIRST_BOUGHT {
         let route: Vec<usize> = match items[index].level {
             Level::Finished => vec![9 + index % 2, 11],
-            Level::Semi => { let first = 4 + index % 4; vec![first, if dice.chance(500) { 8 } else { 4 + (first - 3) % 4 }] }
+            Level::Semi => {
+                let first = 4 + index % 4;
+                vec![first, if dice.chance(500) { 8 } else { 4 + (first - 3) % 4 }]
+            }
             Level::Base if items[index].unit == Unit::Gram => vec![index / 3 % 2],
             _ => vec![2 + index % 2],
         };
-        items[index].steps = route.into_iter().map(|center| Step { center, setup_s: 60 * dice.between(12, 35), run_us: dice.between(60, 140) }).collect();
+        items[index].steps = route
+            .into_iter()
+            .map(|center| Step { center, setup_s: 60 * dice.between(12, 35), run_us: dice.between(60, 140) })
+            .collect();
         items[index].lead_days = match items[index].level {
             Level::Finished => 8,
             _ => 7,

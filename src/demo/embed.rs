@@ -83,10 +83,12 @@ mod tests {
 
     #[test]
     fn addresses_are_replaced_and_nothing_else() {
-        let sqlite: Vec<String> = PRODUCTS.iter().map(|product| format!("sqlite:.loopline/demo/{}.sqlite", product.system)).collect();
+        let sqlite: Vec<String> =
+            PRODUCTS.iter().map(|product| format!("sqlite:.loopline/demo/{}.sqlite", product.system)).collect();
         let own = FILES.iter().find(|(name, _)| *name == CONFIG).unwrap().1;
         assert_eq!(configuration(&sqlite, None), own);
-        let postgres: Vec<String> = PRODUCTS.iter().map(|product| format!("postgres://h/db?schema=loopline_demo_{}", product.system)).collect();
+        let postgres: Vec<String> =
+            PRODUCTS.iter().map(|product| format!("postgres://h/db?schema=loopline_demo_{}", product.system)).collect();
         let text = configuration(&postgres, Some("PGPASSWORD"));
         assert_eq!(text.matches("url = \"postgres://h/db?schema=loopline_demo_").count(), 4);
         assert_eq!(text.matches("secret = { env = \"PGPASSWORD\" }").count(), 4);

@@ -10,19 +10,46 @@ pub enum DemoError {
     #[error("demo: {what}")]
     Option { what: String, hint: String },
     #[error("demo: cannot write {}", path.display())]
-    Write { path: PathBuf, #[source] source: std::io::Error },
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("demo: cannot read {}", path.display())]
-    Read { path: PathBuf, #[source] source: std::io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("demo: {} is not a state of the demo plant", path.display())]
-    State { path: PathBuf, #[source] source: serde_json::Error },
+    State {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("demo: there is no plant in {}", dir.display())]
     Missing { dir: PathBuf },
     #[error("demo: system \"{system}\", table \"{table}\"")]
-    Sqlite { system: &'static str, table: String, #[source] source: rusqlite::Error },
+    Sqlite {
+        system: &'static str,
+        table: String,
+        #[source]
+        source: rusqlite::Error,
+    },
     #[error("demo: system \"{system}\", table \"{table}\"")]
-    Postgres { system: &'static str, table: String, #[source] source: tokio_postgres::Error },
+    Postgres {
+        system: &'static str,
+        table: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
     #[error("demo: system \"{system}\": cannot connect to {url}")]
-    Connect { system: &'static str, url: String, #[source] source: tokio_postgres::Error },
+    Connect {
+        system: &'static str,
+        url: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
     #[error("demo: a background task of the demo plant stopped")]
     Task(#[source] tokio::task::JoinError),
 }
@@ -39,7 +66,9 @@ impl Diagnose for DemoError {
         match self {
             Self::Option { hint, .. } => Some(hint.clone()),
             Self::Missing { .. } | Self::State { .. } => Some("run `loopline demo` in this folder to make one".into()),
-            Self::Sqlite { .. } | Self::Postgres { .. } => Some("run `loopline demo` again: it drops and remakes its own tables".into()),
+            Self::Sqlite { .. } | Self::Postgres { .. } => {
+                Some("run `loopline demo` again: it drops and remakes its own tables".into())
+            }
             Self::Connect { .. } => Some("is the server running, and does PGPASSWORD hold the password?".into()),
             _ => None,
         }

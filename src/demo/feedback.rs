@@ -14,7 +14,11 @@ pub type Rows = Vec<Vec<Option<String>>>;
 
 /// What is asked of each system: name, table, query.
 pub const QUERIES: [(&str, &str, &str); 4] = [
-    ("erp", "AUFP", r#"select "AUFNR", "POSNR", "EINT", "ERSTZUS", "ZUSAGE" from "AUFP" where "STATUS" = '20' and "ZUSAGE" is not null"#),
+    (
+        "erp",
+        "AUFP",
+        r#"select "AUFNR", "POSNR", "EINT", "ERSTZUS", "ZUSAGE" from "AUFP" where "STATUS" = '20' and "ZUSAGE" is not null"#,
+    ),
     (
         "erp",
         "BANF",

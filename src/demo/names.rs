@@ -3,17 +3,34 @@
 use super::dice::Dice;
 
 pub const CITIES: &[(&str, &str)] = &[
-    ("Ulm", "DE"), ("Kassel", "DE"), ("Bremen", "DE"), ("Jena", "DE"), ("Passau", "DE"), ("Linz", "AT"), ("Graz", "AT"), ("Lyon", "FR"),
-    ("Nantes", "FR"), ("Torino", "IT"), ("Brescia", "IT"), ("Brno", "CZ"), ("Poznań", "PL"), ("Eindhoven", "NL"), ("Gent", "BE"),
-    ("Malmö", "SE"), ("Zürich", "CH"), ("Bilbao", "ES"),
+    ("Ulm", "DE"),
+    ("Kassel", "DE"),
+    ("Bremen", "DE"),
+    ("Jena", "DE"),
+    ("Passau", "DE"),
+    ("Linz", "AT"),
+    ("Graz", "AT"),
+    ("Lyon", "FR"),
+    ("Nantes", "FR"),
+    ("Torino", "IT"),
+    ("Brescia", "IT"),
+    ("Brno", "CZ"),
+    ("Poznań", "PL"),
+    ("Eindhoven", "NL"),
+    ("Gent", "BE"),
+    ("Malmö", "SE"),
+    ("Zürich", "CH"),
+    ("Bilbao", "ES"),
 ];
 
 const FIRST: &[&str] = &[
-    "Ahorn", "Birken", "Falken", "Granit", "Hafen", "Isar", "Kobalt", "Linden", "Mistral", "Nordwind", "Opal", "Pirol", "Quarz", "Rhön",
-    "Saphir", "Tanne", "Ulmen", "Vega", "Weser", "Zander", "Alpha", "Borea", "Corvus", "Delphin", "Enzian",
+    "Ahorn", "Birken", "Falken", "Granit", "Hafen", "Isar", "Kobalt", "Linden", "Mistral", "Nordwind", "Opal", "Pirol", "Quarz",
+    "Rhön", "Saphir", "Tanne", "Ulmen", "Vega", "Weser", "Zander", "Alpha", "Borea", "Corvus", "Delphin", "Enzian",
 ];
-const TRADE: &[&str] = &["Hydraulik", "Antriebe", "Anlagenbau", "Fördertechnik", "Pumpen", "Klimatechnik", "Apparatebau", "Wassertechnik"];
-const GOODS: &[&str] = &["Stahl", "Kunststoff", "Elektronik", "Dichtungen", "Guss", "Schrauben", "Lager", "Chemie", "Papier", "Kabel"];
+const TRADE: &[&str] =
+    &["Hydraulik", "Antriebe", "Anlagenbau", "Fördertechnik", "Pumpen", "Klimatechnik", "Apparatebau", "Wassertechnik"];
+const GOODS: &[&str] =
+    &["Stahl", "Kunststoff", "Elektronik", "Dichtungen", "Guss", "Schrauben", "Lager", "Chemie", "Papier", "Kabel"];
 const FORM: &[&str] = &["GmbH", "AG", "KG", "SE", "e.K."];
 const STREETS: &[&str] = &["Hauptstraße", "Werkstraße", "Am Hafen", "Industrieweg", "Bahnhofstraße", "Ringstraße"];
 pub const OWNERS: &[&str] = &["a.berg", "c.dorn", "e.falk", "h.iversen", "j.kern"];
@@ -56,11 +73,13 @@ pub fn tax_id(country: &str, number: u32) -> String {
 /// A GTIN-13 with a valid check digit, in the range for internal use.
 pub fn gtin(number: u32) -> String {
     let body = format!("20{number:010}");
-    let sum: u32 = body.bytes().enumerate().map(|(place, digit)| u32::from(digit - b'0') * if place % 2 == 0 { 1 } else { 3 }).sum();
+    let sum: u32 =
+        body.bytes().enumerate().map(|(place, digit)| u32::from(digit - b'0') * if place % 2 == 0 { 1 } else { 3 }).sum();
     format!("{body}{}", (10 - sum % 10) % 10)
 }
 
-pub const FINISHED: &[&str] = &["Circulation pump", "Dosing pump", "Control valve", "Heat exchanger", "Filter unit", "Compressor", "Fan", "Actuator"];
+pub const FINISHED: &[&str] =
+    &["Circulation pump", "Dosing pump", "Control valve", "Heat exchanger", "Filter unit", "Compressor", "Fan", "Actuator"];
 pub const SEMI: &[&str] = &["Housing", "Rotor", "Impeller", "Cover", "Shaft assembly", "Valve body", "Bracket", "Manifold"];
 pub const BASE_PIECE: &[&str] = &["Blank", "Pressed part", "Turned part", "Moulding"];
 pub const BASE_BULK: &[&str] = &["Compound", "Coating", "Sealant"];

@@ -133,7 +133,11 @@ fn check_url(text: &str) -> Result<(), DemoError> {
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return refuse("the databases can only be in PostgreSQL", FORM);
     }
-    if url.query().is_some() || url.fragment().is_some() || url.path().trim_matches('/').is_empty() || text.contains(['"', '\\', '\n']) {
+    if url.query().is_some()
+        || url.fragment().is_some()
+        || url.path().trim_matches('/').is_empty()
+        || text.contains(['"', '\\', '\n'])
+    {
         return refuse("the address of the databases is more, or less, than a database", FORM);
     }
     Ok(())

@@ -456,25 +456,66 @@ pub fn next(number: &mut u32) -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Event {
     /// A piece of work on a step ends.
-    PieceEnds { order: u32, step: u8 },
+    PieceEnds {
+        order: u32,
+        step: u8,
+    },
     /// The inspection of a lot is decided.
-    Inspect { inspection: u32, fail: bool },
-    Delivery { order: u32, line: u16, quantity: i64 },
-    SupplierConfirms { order: u32, line: u16, day: DayNo },
-    SupplierMoves { order: u32, line: u16, day: DayNo },
+    Inspect {
+        inspection: u32,
+        fail: bool,
+    },
+    Delivery {
+        order: u32,
+        line: u16,
+        quantity: i64,
+    },
+    SupplierConfirms {
+        order: u32,
+        line: u16,
+        day: DayNo,
+    },
+    SupplierMoves {
+        order: u32,
+        line: u16,
+        day: DayNo,
+    },
     Plan,
     Order,
-    HandOver { request: u32 },
-    Promise { order: u32, line: u16, schedule: u16 },
-    Dispatch { center: u8 },
-    Ship { site: u8 },
+    HandOver {
+        request: u32,
+    },
+    Promise {
+        order: u32,
+        line: u16,
+        schedule: u16,
+    },
+    Dispatch {
+        center: u8,
+    },
+    Ship {
+        site: u8,
+    },
     Rebalance,
     Count,
-    Complain { customer: u16, order: u32, shipment: u32, item: u16, lot: u32, quantity: i64 },
-    ComplaintMoves { complaint: u32 },
+    Complain {
+        customer: u16,
+        order: u32,
+        shipment: u32,
+        item: u16,
+        lot: u32,
+        quantity: i64,
+    },
+    ComplaintMoves {
+        complaint: u32,
+    },
     Opportunity,
-    OpportunityEnds { opportunity: u32 },
-    CloseCase { case: u32 },
+    OpportunityEnds {
+        opportunity: u32,
+    },
+    CloseCase {
+        case: u32,
+    },
 }
 
 /// Everything that is open, and what is to happen next. This is what is kept between two days.
@@ -525,13 +566,15 @@ impl Plant {
     pub fn forget_closed(&mut self) {
         let open = &self.open_sales;
         self.sales.retain(|order, _| open.contains(order));
-        self.requests.retain(|_, lines| lines.iter().any(|line| !line.lost && line.order.is_none_or(|order| open.contains(&order))));
+        self.requests
+            .retain(|_, lines| lines.iter().any(|line| !line.lost && line.order.is_none_or(|order| open.contains(&order))));
         self.request_of.retain(|order, _| open.contains(order));
         let open = &self.open_purchases;
         self.purchases.retain(|order, _| open.contains(order));
         let open = &self.open_work;
         self.work_orders.retain(|order, _| open.contains(order));
-        let stocked: BTreeSet<u32> = self.stock.iter().flatten().map(|quant| quant.lot).chain(self.bulk_lots.iter().copied()).collect();
+        let stocked: BTreeSet<u32> =
+            self.stock.iter().flatten().map(|quant| quant.lot).chain(self.bulk_lots.iter().copied()).collect();
         let inspected: BTreeSet<u32> = self.inspections.values().filter(|i| i.decided.is_none()).map(|i| i.lot).collect();
         self.lots.retain(|lot, _| stocked.contains(lot) || inspected.contains(lot));
         self.inspections.retain(|_, inspection| inspection.decided.is_none());

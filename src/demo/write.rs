@@ -40,7 +40,7 @@ pub fn create_sqlite(mut state: State, scale: u32, folder: &Path) -> Result<(Sta
     let now = state.now();
     let rows = rows_of(&files);
     std::thread::scope(|scope| {
-        let finishing = files.into_iter().zip(&PRODUCTS).map(|(file, product)| {
+        let finishing = files.into_iter().zip(&PRODUCTS).map(|(mut file, product)| {
             scope.spawn(move || {
                 file.set_clock(now)?;
                 file.finish(product.tables)?;
@@ -114,7 +114,9 @@ pub fn advance_sqlite(mut state: State, folder: &Path) -> Result<(State, Rows, u
 
 /// Simulates one day of every plant and hands each to `write`, with the instant since which its records are new.
 fn next_day(
-    state: &mut State, feedback: &Feedback, mut write: impl FnMut(&Sim<'_>, i64) -> Result<(), DemoError>,
+    state: &mut State,
+    feedback: &Feedback,
+    mut write: impl FnMut(&Sim<'_>, i64) -> Result<(), DemoError>,
 ) -> Result<usize, DemoError> {
     let mut ordered = 0;
     for number in 0..state.plants.len() {

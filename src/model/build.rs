@@ -158,7 +158,11 @@ impl<'a> Builder<'a> {
     }
 
     /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
-    async fn construct(&self, node: &Node, fingerprint: &Fingerprint) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
+    async fn construct(
+        &self,
+        node: &Node,
+        fingerprint: &Fingerprint,
+    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
         let tables = self.tables(node).await?;
         let planned = self.planner.node(node, tables).await.map_err(first)?;
         let schema = stored_schema(&planned.schema());
@@ -175,7 +179,8 @@ impl<'a> Builder<'a> {
         }
         let staged = self.stage(node, planned, &schema, properties).await?;
         let current = self.context.current.get(&node.table);
-        let same = current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
+        let same =
+            current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
         let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
         let failed = check::failed(&self.planner, node, &rules, provider.clone()).await?;
         Ok((same, Ready { data: staged.content.clone(), provider: Some(provider) }, staged, failed))

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::cast::AsArray;
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
-use arrow::array::cast::AsArray;
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::collect;
@@ -62,7 +62,8 @@ impl Rule {
             RuleKind::Expression(expression) => format!("select * from {table} where not ({expression}\n)"),
             RuleKind::Unique(columns) => {
                 let key = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
-                let set = columns.iter().map(|column| format!("{} is not null", quoted(column))).collect::<Vec<_>>().join(" and ");
+                let set =
+                    columns.iter().map(|column| format!("{} is not null", quoted(column))).collect::<Vec<_>>().join(" and ");
                 format!(
                     "select * from (select *, count(*) over (partition by {key}) as \"{COPIES}\" from {table} where {set}) where \"{COPIES}\" > 1 order by {key}"
                 )
@@ -133,15 +134,24 @@ pub(super) async fn failed(
         _ => None,
     });
     let nulls = nulls.collect::<Vec<_>>().join(", ");
-    let null_counts = if columns.is_empty() { vec![] } else { counts(&rows.query(&format!("select {nulls} from {table}"), None).await?) };
-    let mut suspects: Vec<&Rule> = columns.iter().zip(null_counts).filter(|(_, count)| *count > 0).map(|(rule, _)| *rule).collect();
+    let null_counts =
+        if columns.is_empty() { vec![] } else { counts(&rows.query(&format!("select {nulls} from {table}"), None).await?) };
+    let mut suspects: Vec<&Rule> =
+        columns.iter().zip(null_counts).filter(|(_, count)| *count > 0).map(|(rule, _)| *rule).collect();
     suspects.extend(rules.iter().filter(|rule| !matches!(rule.kind, RuleKind::NotNull(_))));
     for rule in suspects {
         let failing = rule.failing(&table);
-        let count = counts(&rows.query(&format!("select count(*) from ({failing})"), Some(rule)).await?).first().copied().unwrap_or(0);
+        let count =
+            counts(&rows.query(&format!("select count(*) from ({failing})"), Some(rule)).await?).first().copied().unwrap_or(0);
         if count > 0 {
             let sample = rows.query(&format!("{failing} limit {SAMPLE_ROWS}"), Some(rule)).await?;
-            failed.push(FailedCheck { table: node.table.clone(), check: rule.name.clone(), severity: rule.severity, rows: count, sample });
+            failed.push(FailedCheck {
+                table: node.table.clone(),
+                check: rule.name.clone(),
+                severity: rule.severity,
+                rows: count,
+                sample,
+            });
         }
     }
     Ok(failed)
@@ -185,7 +195,10 @@ impl Rows<'_> {
     fn wrong(&self, path: &Path, expression: &str, what: String, hint: Option<String>) -> ModelError {
         let text = self.node.sources.first().map_or("", |source| &source.text);
         let holds = |line: &str| line.starts_with("--!") && line.contains(expression);
-        let line = text.lines().position(holds).or_else(|| text.lines().position(|line| line.starts_with("--!") && line.contains("check")));
+        let line = text
+            .lines()
+            .position(holds)
+            .or_else(|| text.lines().position(|line| line.starts_with("--!") && line.contains("check")));
         ModelError::at(path, Problem::new(line.map_or(1, |index| index + 1), format!("check \"{expression}\": {what}"), hint))
     }
 }
@@ -193,7 +206,8 @@ impl Rows<'_> {
 /// The numbers of a batch of one row.
 fn counts(batch: &RecordBatch) -> Vec<u64> {
     let number = |column: &Arc<dyn Array>| {
-        let column = column.as_primitive_opt::<Int64Type>().filter(|column| column.data_type() == &DataType::Int64 && !column.is_empty());
+        let column =
+            column.as_primitive_opt::<Int64Type>().filter(|column| column.data_type() == &DataType::Int64 && !column.is_empty());
         column.and_then(|column| u64::try_from(column.value(0)).ok()).unwrap_or(0)
     };
     batch.columns().iter().map(number).collect()
@@ -201,7 +215,9 @@ fn counts(batch: &RecordBatch) -> Vec<u64> {
 
 /// Refuses anything but one whole expression: it is put into a larger statement.
 fn whole_expression(text: &str) -> Result<(), String> {
-    let tell = |error: datafusion::sql::sqlparser::parser::ParserError| error.to_string().trim_start_matches("sql parser error: ").to_owned();
+    let tell = |error: datafusion::sql::sqlparser::parser::ParserError| {
+        error.to_string().trim_start_matches("sql parser error: ").to_owned()
+    };
     let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text).map_err(tell)?;
     parser.parse_expr().map_err(tell)?;
     match parser.next_token().token {

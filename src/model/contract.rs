@@ -52,7 +52,13 @@ fn origin_type(name: &str) -> DataType {
 }
 
 /// One map's rows as the contract types them. Refuses missing and unknown columns, and types that do not fit.
-pub(super) fn branch(contract: &Contract, system: &str, path: &Path, text: &str, plan: LogicalPlan) -> Result<LogicalPlan, Vec<ModelError>> {
+pub(super) fn branch(
+    contract: &Contract,
+    system: &str,
+    path: &Path,
+    text: &str,
+    plan: LogicalPlan,
+) -> Result<LogicalPlan, Vec<ModelError>> {
     let map = MapColumns { contract, path, text, plan: &plan };
     let mut problems = map.unknown();
     let mut columns = vec![lit(system).alias("system")];
@@ -110,7 +116,8 @@ impl MapColumns<'_> {
                 problems.push(Problem::new(self.line(name), "a map does not yield system", hint));
             } else if !declared.contains(name) {
                 let hint = nearest(name, declared.iter().copied()).map(|near| format!("did you mean {near}?"));
-                let what = format!("column {name} is not in contract {} ({})", self.contract.table, self.contract.file.path.display());
+                let what =
+                    format!("column {name} is not in contract {} ({})", self.contract.table, self.contract.file.path.display());
                 problems.push(Problem::new(self.line(name), what, hint));
             }
         }
@@ -124,7 +131,9 @@ impl MapColumns<'_> {
             let unused = names.into_iter().filter(|name| !self.contract.columns.iter().any(|column| column.name == *name));
             let hint = match nearest(&column.name, unused) {
                 Some(near) => format!("did you mean {near}? write: {near} as {}", column.name),
-                None if column.nullable => format!("if the product has no such field: cast(null as {}) as {}", sql_name(&column.data_type), column.name),
+                None if column.nullable => {
+                    format!("if the product has no such field: cast(null as {}) as {}", sql_name(&column.data_type), column.name)
+                }
                 None => "the contract says not null: the map must find a value".into(),
             };
             return Err(Box::new(Problem::new(1, format!("column {} of contract {of} is missing", column.name), Some(hint))));
@@ -195,8 +204,12 @@ pub(super) fn source_key(project: &Project, contract: &Contract) -> Vec<String> 
 pub(super) fn reference_problems(project: &Project, contract: &Contract) -> Vec<ModelError> {
     let wrong = contract.columns.iter().filter(|column| column.data_type != DataType::Utf8 && entity(project, column).is_some());
     let problem = |column: &Column| {
-        let what = format!("column {} is {}, but its keys become hub ids, which are text", column.name, sql_name(&column.data_type));
-        ModelError::at(&contract.file.path, Problem::new(column.line, what, Some("declare it as text, and cast it in the maps".into())))
+        let what =
+            format!("column {} is {}, but its keys become hub ids, which are text", column.name, sql_name(&column.data_type));
+        ModelError::at(
+            &contract.file.path,
+            Problem::new(column.line, what, Some("declare it as text, and cast it in the maps".into())),
+        )
     };
     wrong.map(problem).collect()
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
+};
 use datafusion::common::SchemaError;
 use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::datasource::TableProvider;
@@ -133,7 +135,8 @@ pub(super) fn problem(error: &DataFusionError, text: &str) -> Problem {
     {
         return problem(first, text);
     }
-    let spanned = error.diagnostic().and_then(|diagnostic| diagnostic.span).and_then(|span| usize::try_from(span.start.line).ok());
+    let spanned =
+        error.diagnostic().and_then(|diagnostic| diagnostic.span).and_then(|span| usize::try_from(span.start.line).ok());
     let (what, hint, word) = explain(error.find_root());
     let line = spanned.filter(|line| *line > 0).or_else(|| word.and_then(|word| line_of(text, &word)));
     Problem { line: line.unwrap_or_else(|| first_line(text)), what, hint }
@@ -147,7 +150,9 @@ fn explain(root: &DataFusionError) -> (String, Option<String>, Option<String>) {
                 let near = nearest(field.name(), valid_fields.iter().map(|field| field.name()));
                 let hint = match near {
                     Some(near) => format!("did you mean {near}?"),
-                    None => format!("there are: {}", valid_fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(", ")),
+                    None => {
+                        format!("there are: {}", valid_fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(", "))
+                    }
                 };
                 (format!("unknown column {}", field.flat_name()), Some(hint), Some(field.name().to_owned()))
             }

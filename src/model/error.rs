@@ -21,16 +21,32 @@ pub enum ModelError {
     #[error("there is no table {table} to build")]
     NoTarget { table: TableName, nearest: Option<String> },
     #[error("{}: {table}: out of memory", path.display())]
-    Memory { table: TableName, path: PathBuf, #[source] source: Box<DataFusionError> },
+    Memory {
+        table: TableName,
+        path: PathBuf,
+        #[source]
+        source: Box<DataFusionError>,
+    },
     /// The statement is sound, but a row made it fail.
     #[error("{}: {table} failed while it ran", path.display())]
-    Run { table: TableName, path: PathBuf, #[source] source: Box<DataFusionError> },
+    Run {
+        table: TableName,
+        path: PathBuf,
+        #[source]
+        source: Box<DataFusionError>,
+    },
     #[error("query failed while it ran")]
-    QueryRun { #[source] source: Box<DataFusionError> },
+    QueryRun {
+        #[source]
+        source: Box<DataFusionError>,
+    },
     #[error("query took longer than {seconds} s")]
     Timeout { seconds: u64 },
     #[error("cannot set up the query engine")]
-    Engine { #[source] source: Box<DataFusionError> },
+    Engine {
+        #[source]
+        source: Box<DataFusionError>,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -44,7 +60,9 @@ impl ModelError {
     /// Whether the error came from a table's files rather than from the statement.
     fn source_error(&self) -> Option<&DataFusionError> {
         match self {
-            Self::Memory { source, .. } | Self::Run { source, .. } | Self::QueryRun { source } | Self::Engine { source } => Some(source),
+            Self::Memory { source, .. } | Self::Run { source, .. } | Self::QueryRun { source } | Self::Engine { source } => {
+                Some(source)
+            }
             _ => None,
         }
     }
@@ -67,7 +85,8 @@ impl Problem {
 
 impl Diagnose for ModelError {
     fn blame(&self) -> Blame {
-        let internal = |error: &DataFusionError| matches!(error.find_root(), DataFusionError::Internal(_) | DataFusionError::Ffi(_));
+        let internal =
+            |error: &DataFusionError| matches!(error.find_root(), DataFusionError::Internal(_) | DataFusionError::Ffi(_));
         match self {
             Self::Store(error) => error.blame(),
             Self::Engine { .. } => Blame::Program,
@@ -81,7 +100,9 @@ impl Diagnose for ModelError {
             Self::At { hint, .. } | Self::Query { hint, .. } => hint.clone(),
             Self::NeverPulled { system, .. } => Some(format!("pull it first: loopline pull {system}")),
             Self::NoTarget { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean {name}?")),
-            Self::Memory { .. } => Some("raise memory_limit in loopline.toml, or make the statement keep fewer rows at once".into()),
+            Self::Memory { .. } => {
+                Some("raise memory_limit in loopline.toml, or make the statement keep fewer rows at once".into())
+            }
             Self::Run { .. } => Some("a value of some row does not fit the statement: see the cause".into()),
             Self::Timeout { .. } => Some("narrow the query".into()),
             Self::Store(error) => error.hint(),

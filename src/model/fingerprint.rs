@@ -39,7 +39,8 @@ impl Fingerprint {
         if changed(Self::DEFINITION) {
             return "statement changed".into();
         }
-        let inputs: Vec<&str> = self.parts.keys().map(String::as_str).filter(|part| *part != Self::CLOCK && changed(part)).collect();
+        let inputs: Vec<&str> =
+            self.parts.keys().map(String::as_str).filter(|part| *part != Self::CLOCK && changed(part)).collect();
         match inputs.as_slice() {
             [] if changed(Self::CLOCK) => "the clock moved on".into(),
             [] => "statement changed".into(),
@@ -54,13 +55,15 @@ pub(super) fn definition(project: &Project, node: &Node) -> String {
     let mut text = format!("{BUILDER_VERSION}\n{:?}\n", node.kind);
     for source in &node.sources {
         let _ = writeln!(text, "{:?} {}", source.system, source.select.statement);
-        for decision in decide::all().iter().filter(|decision| source.select.decisions.iter().any(|name| name == decision.name())) {
+        for decision in decide::all().iter().filter(|decision| source.select.decisions.iter().any(|name| name == decision.name()))
+        {
             let _ = writeln!(text, "{} {}", decision.name(), decision.version());
         }
     }
     match node.kind {
         NodeKind::Mapped => {
-            let contract = project.contracts.values().find(|contract| super::contract::mapped_name(&contract.table) == node.table);
+            let contract =
+                project.contracts.values().find(|contract| super::contract::mapped_name(&contract.table) == node.table);
             contract.map(|contract| columns(contract, &mut text));
         }
         NodeKind::Contract => {

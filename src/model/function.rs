@@ -58,7 +58,8 @@ impl DecisionFunction {
 
     /// The plan that yields the input's columns, as the types that it asks for.
     fn input(&self, input: &Input, argument: &Expr) -> Result<LogicalPlan> {
-        let name = text(argument).ok_or_else(|| self.refuse(input.name, format!("{argument} is not the name of a table"), None))?;
+        let name =
+            text(argument).ok_or_else(|| self.refuse(input.name, format!("{argument} is not the name of a table"), None))?;
         let table: TableName = name.parse().map_err(|what| self.refuse(input.name, what, None))?;
         let provider = self.tables.get(&table).ok_or_else(|| self.refuse(input.name, format!("unknown table {table}"), None))?;
         let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(provider.clone()), None)?;
@@ -66,7 +67,8 @@ impl DecisionFunction {
         let columns = input.columns.iter().map(|(column, sql_type)| {
             let Some((_, field)) = schema.column_with_name(column) else {
                 let near = nearest(column, schema.fields().iter().map(|field| field.name().as_str()));
-                let hint = near.map(|near| format!("the nearest column of {table} is {near}; name it in the model: {near} as {column}"));
+                let hint =
+                    near.map(|near| format!("the nearest column of {table} is {near}; name it in the model: {near} as {column}"));
                 return Err(self.refuse(input.name, format!("{table} has no column {column} ({sql_type})"), hint));
             };
             if !accepts(sql_type, field.data_type()) {
@@ -121,7 +123,8 @@ impl TableFunctionImpl for DecisionFunction {
             let hint = format!("{}({})", self.decision.name(), names.join(", "));
             return Err(self.refuse("(all)", what, Some(hint)));
         }
-        let plans = inputs.iter().zip(args.exprs()).map(|(input, argument)| self.input(input, argument)).collect::<Result<_>>()?;
+        let plans =
+            inputs.iter().zip(args.exprs()).map(|(input, argument)| self.input(input, argument)).collect::<Result<_>>()?;
         Ok(Arc::new(DecisionTable { decision: self.decision.clone(), inputs: plans, context: self.context }))
     }
 }
@@ -222,7 +225,10 @@ impl ExecutionPlan for DecisionExec {
         self.children.iter().collect()
     }
 
-    fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 

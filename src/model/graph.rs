@@ -80,7 +80,9 @@ impl Graph {
         let mut known = Tables::from([(TableName::new("system", "changes"), empty(changes_schema()))]);
         for (table, schema) in raw {
             known.insert(table.clone(), empty(schema.clone()));
-            known.entry(TableName::new(&table.schema, format!("{}__deleted", table.name))).or_insert(empty(deleted_schema(schema)));
+            known
+                .entry(TableName::new(&table.schema, format!("{}__deleted", table.name)))
+                .or_insert(empty(deleted_schema(schema)));
         }
         let mut errors = vec![];
         for node in &self.nodes {
@@ -218,12 +220,16 @@ impl<'a> GraphReader<'a> {
         let outbox_table = TableName::new("outbox", outbox);
         if !self.project.models.contains_key(&outbox_table) {
             let path = system.connector.file.clone();
-            let names: Vec<_> = self.project.models.keys().filter(|table| table.schema == "outbox").map(|table| table.name.as_str()).collect();
+            let names: Vec<_> =
+                self.project.models.keys().filter(|table| table.schema == "outbox").map(|table| table.name.as_str()).collect();
             let hint = match nearest(outbox, names) {
                 Some(near) => Some(format!("did you mean [write.{near}]?")),
                 None => Some(format!("write it: sql/outbox/{outbox}.sql")),
             };
-            self.errors.push(ModelError::at(&path, Problem::new(1, format!("[write.{outbox}]: there is no model {outbox_table}"), hint)));
+            self.errors.push(ModelError::at(
+                &path,
+                Problem::new(1, format!("[write.{outbox}]: there is no model {outbox_table}"), hint),
+            ));
             return;
         }
         let Some(source) = self.parse_of_system(map, &system.name, &system.connector) else { return };
@@ -254,8 +260,12 @@ impl<'a> GraphReader<'a> {
                         continue;
                     }
                     let (what, hint) = match read.table.schema.as_str() {
-                        "raw" => (format!("{name}: only maps read raw tables"), Some("read the contract that it is mapped to".into())),
-                        "write" => (format!("{name}: nothing reads the results of write maps"), Some("read the outbox model".into())),
+                        "raw" => {
+                            (format!("{name}: only maps read raw tables"), Some("read the contract that it is mapped to".into()))
+                        }
+                        "write" => {
+                            (format!("{name}: nothing reads the results of write maps"), Some("read the outbox model".into()))
+                        }
                         _ => {
                             let near = nearest(&name, readable.iter().map(String::as_str));
                             (format!("unknown table {name}"), near.map(|near| format!("did you mean {near}?")))

@@ -164,7 +164,8 @@ impl Planner<'_> {
                 if schema.field_with_name(name).is_ok_and(|field| *field.data_type() == DataType::Utf8) {
                     continue;
                 }
-                let near = nearest(name, schema.fields().iter().map(|field| field.name().as_str()).filter(|other| *other != name));
+                let near =
+                    nearest(name, schema.fields().iter().map(|field| field.name().as_str()).filter(|other| *other != name));
                 let hint = near.map_or("an identity model yields system, source_key, hub_id, rule, score".to_owned(), |near| {
                     format!("the nearest column is {near}; an identity model yields system, source_key, hub_id, rule, score")
                 });
@@ -210,17 +211,24 @@ impl Planner<'_> {
         if errors.is_empty() { Ok(Planned { state, plan }) } else { Err(errors) }
     }
 
-    fn own_rows(&self, table: &TableName, provider: &Arc<dyn TableProvider>, system: &str) -> Result<Arc<dyn TableProvider>, ModelError> {
+    fn own_rows(
+        &self,
+        table: &TableName,
+        provider: &Arc<dyn TableProvider>,
+        system: &str,
+    ) -> Result<Arc<dyn TableProvider>, ModelError> {
         if provider.schema().field_with_name("system").is_err() {
             let path = self.project.models.get(table).map_or(Path::new("loopline.toml"), |model| &model.file.path);
-            let hint = Some("yield system: the name of the target system, from the contract rows that the decision is about".into());
+            let hint =
+                Some("yield system: the name of the target system, from the contract rows that the decision is about".into());
             return Err(ModelError::at(path, Problem::new(1, format!("{table} has no column system"), hint)));
         }
         let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(provider.clone()), None)
             .and_then(|plan| plan.filter(ident("system").eq(lit(system)))?.build())
             .map_err(|source| ModelError::Engine { source: Box::new(source) })?;
         // The view's columns must not be qualified with the scan's name.
-        let bare = plan.schema().columns().into_iter().map(|column| Expr::Column(column.clone()).alias(column.name)).collect::<Vec<_>>();
+        let bare =
+            plan.schema().columns().into_iter().map(|column| Expr::Column(column.clone()).alias(column.name)).collect::<Vec<_>>();
         let plan = LogicalPlanBuilder::from(plan).project(bare).and_then(LogicalPlanBuilder::build);
         Ok(Arc::new(ViewTable::new(plan.map_err(|source| ModelError::Engine { source: Box::new(source) })?, None)))
     }
@@ -292,8 +300,9 @@ fn stored(plan: LogicalPlan, source: &Source) -> Result<LogicalPlan, ModelError>
         if schema.fields()[..position].iter().any(|other| other.name() == name) {
             return Err(wrong(format!("two columns are called {name}"), "name one of them otherwise: … as name".into()));
         }
-        let target = storable(field.data_type())
-            .map_err(|hint| wrong(format!("column {name} is {}, which no table holds", sql_name(field.data_type())), hint.into()))?;
+        let target = storable(field.data_type()).map_err(|hint| {
+            wrong(format!("column {name} is {}, which no table holds", sql_name(field.data_type())), hint.into())
+        })?;
         let column = Expr::from((qualifier, field));
         columns.push(if *field.data_type() == target { column.alias(name) } else { cast(column, target).alias(name) });
     }
@@ -318,7 +327,8 @@ fn require(plan: &LogicalPlan, columns: &[String], what: &str, source: &Source) 
 fn empty(table: &TableName, schema: SchemaRef) -> Result<LogicalPlan, DataFusionError> {
     let provider: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
     let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(provider), None)?;
-    let bare: Vec<_> = plan.schema().columns().into_iter().map(|column| Expr::Column(column.clone()).alias(column.name)).collect();
+    let bare: Vec<_> =
+        plan.schema().columns().into_iter().map(|column| Expr::Column(column.clone()).alias(column.name)).collect();
     plan.project(bare)?.build()
 }
 

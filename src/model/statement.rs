@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use chrono::{DurationRound, SubsecRound, TimeDelta, Timelike, Datelike};
+use chrono::{Datelike, DurationRound, SubsecRound, TimeDelta, Timelike};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement as ParsedStatement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Statement, TableAlias, TableFactor, Value, VisitMut,
-    VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Statement, TableAlias, TableFactor, Value,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -63,7 +63,8 @@ pub(super) enum Names<'a> {
 /// Reads exactly one `select` out of `text`.
 pub(super) fn parse(text: &str, names: &Names, repeatable: bool) -> Result<Select, Vec<Problem>> {
     let mut statement = parse_one(text).map_err(|problem| vec![problem])?;
-    let mut resolver = Resolver { names, repeatable, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
+    let mut resolver =
+        Resolver { names, repeatable, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
     let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut resolver);
     let Resolver { reads, clock, decisions, problems, .. } = resolver;
     if problems.is_empty() { Ok(Select { statement, reads, clock, decisions }) } else { Err(problems) }
@@ -218,7 +219,8 @@ impl Resolver<'_> {
         let table = TableName::new("raw", format!("{system}__{bare}"));
         // Columns may be qualified with the stream's name; it becomes the alias.
         alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident.clone(), columns: vec![], at: None });
-        let part = |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: ident.span });
+        let part =
+            |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: ident.span });
         *name = ObjectName(vec![part(&table.schema), part(&table.name)]);
         self.read(table, line);
     }
@@ -244,9 +246,13 @@ impl Resolver<'_> {
         for (position, arg) in args.iter().enumerate() {
             match table_argument(arg) {
                 Some(Ok(table)) => self.read(table, line),
-                Some(Err(what)) => self.problems.push(Problem::new(line, format!("{function}, argument {}: {what}", position + 1), None)),
+                Some(Err(what)) => {
+                    self.problems.push(Problem::new(line, format!("{function}, argument {}: {what}", position + 1), None))
+                }
                 None => {
-                    let hint = format!("{function} takes names of tables as text: {function}('schema.table', …); put a query into a model of its own");
+                    let hint = format!(
+                        "{function} takes names of tables as text: {function}('schema.table', …); put a query into a model of its own"
+                    );
                     let what = format!("{function}, argument {}: {arg} is not the name of a table", position + 1);
                     self.problems.push(Problem::new(line, what, Some(hint)));
                 }
@@ -313,7 +319,8 @@ pub(super) fn bind_clock(statement: &mut Statement, at: Instant) {
             ControlFlow::Continue(())
         }
     }
-    let now = expression(&format!("arrow_cast('{}', 'Timestamp(Microsecond, Some(\"UTC\"))')", at.format("%Y-%m-%dT%H:%M:%S%.6fZ")));
+    let now =
+        expression(&format!("arrow_cast('{}', 'Timestamp(Microsecond, Some(\"UTC\"))')", at.format("%Y-%m-%dT%H:%M:%S%.6fZ")));
     let today = expression(&format!("date '{}'", at.format("%Y-%m-%d")));
     let _: ControlFlow<()> = VisitMut::visit(statement, &mut Binder { now, today });
 }

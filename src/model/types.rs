@@ -29,7 +29,9 @@ pub(super) fn sql_name(data_type: &DataType) -> String {
 /// Whether every value of `from` is a value of `to`. A decimal may grow in scale; that its whole digits fit is checked row by row when it is
 /// converted, as for integers that become decimals.
 pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Decimal128, Float16, Float32, Float64, Int8, Int16, Int32, Int64, Null, Timestamp, UInt8, UInt16, UInt32, UInt64};
+    use DataType::{
+        Decimal128, Float16, Float32, Float64, Int8, Int16, Int32, Int64, Null, Timestamp, UInt8, UInt16, UInt32, UInt64,
+    };
     if from == to || *from == Null {
         return true;
     }
@@ -73,7 +75,7 @@ pub(super) fn storable(data_type: &DataType) -> Result<DataType, &'static str> {
         Timestamp(_, None) => return Err("an instant needs a zone: … at time zone 'UTC' (or its own), or cast it to a date"),
         DataType::Null => return Err("give it a type: cast(null as text)"),
         DataType::Interval(_) | DataType::Duration(_) => {
-            return Err("a table holds no intervals: turn it into seconds with extract(epoch from …), or into days")
+            return Err("a table holds no intervals: turn it into seconds with extract(epoch from …), or into days");
         }
         DataType::Decimal256(..) => return Err("cast it to a decimal of at most 38 digits"),
         _ => return Err("cast it to text, int, bigint, double, boolean, date, decimal or timestamp(6) with time zone"),

@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicr
 use arrow::datatypes::{Field, Schema};
 use serde_json::Value;
 
-use crate::base::time::Instant;
 use crate::base::Row;
+use crate::base::time::Instant;
 
 use super::ledger::operation_text;
 use super::{Change, Filter, Store, StoreError};
@@ -46,7 +46,8 @@ impl Store {
     fn hub_key(&self, change: &Change) -> Option<String> {
         let column = self.hub_keys.get(&(change.system.clone(), change.kind.clone()))?;
         let row = &change.row;
-        let value = [Some(&row.key), row.after.as_ref(), row.before.as_ref()].into_iter().flatten().find_map(|row| row.get(column))?;
+        let value =
+            [Some(&row.key), row.after.as_ref(), row.before.as_ref()].into_iter().flatten().find_map(|row| row.get(column))?;
         match value {
             Value::Null => None,
             Value::String(text) => Some(text.clone()),

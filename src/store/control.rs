@@ -176,12 +176,20 @@ impl Control {
     }
 
     /// Reads.
-    pub(super) fn read<T>(&self, what: &'static str, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &self,
+        what: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         read(&self.db()).map_err(|source| StoreError::Control { path: self.path.clone(), what, source })
     }
 
     /// Writes in one transaction, which is on disk when this returns.
-    pub(super) fn write<T>(&self, what: &'static str, write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    pub(super) fn write<T>(
+        &self,
+        what: &'static str,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let run = || {
             let mut db = self.db();
             let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -219,14 +227,17 @@ impl Control {
 
     fn holder(&self) -> Result<StoreError, StoreError> {
         self.read("cannot read the lease", |db| {
-            db.query_row("select pid, since from lease", [], |row| Ok(StoreError::LeaseHeld { pid: row.get(0)?, since: row.get::<_, Micros>(1)?.0 }))
+            db.query_row("select pid, since from lease", [], |row| {
+                Ok(StoreError::LeaseHeld { pid: row.get(0)?, since: row.get::<_, Micros>(1)?.0 })
+            })
         })
     }
 
     /// Whether this process holds the lease and nobody took it since.
     pub(super) fn check_lease(&self) -> Result<(), StoreError> {
         let held = self.held.load(Ordering::SeqCst);
-        let epoch: i64 = self.read("cannot read the lease", |db| db.query_row("select epoch from lease", [], |row| row.get(0)))?;
+        let epoch: i64 =
+            self.read("cannot read the lease", |db| db.query_row("select epoch from lease", [], |row| row.get(0)))?;
         if held != 0 && held == epoch { Ok(()) } else { Err(StoreError::NoLease) }
     }
 
@@ -253,7 +264,8 @@ impl Control {
     /// Latest first.
     pub fn runs(&self, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
         self.read("cannot list runs", |db| {
-            let sql = "select run, pipeline, as_of, started_at, finished_at, outcome, message from runs order by run desc limit ?1";
+            let sql =
+                "select run, pipeline, as_of, started_at, finished_at, outcome, message from runs order by run desc limit ?1";
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             db.prepare(sql)?.query_map([limit], run_record)?.collect()
         })
@@ -291,7 +303,8 @@ impl Control {
     /// When the last pull that succeeded of each stream of `system` was started; with `whole`, only pulls of whole tables count.
     pub fn last_successes(&self, system: &str, whole: bool) -> Result<BTreeMap<String, Instant>, StoreError> {
         self.read("cannot read when a system was pulled", |db| {
-            let sql = "select stream, max(started_at) from pulls where system = ?1 and error is null and whole >= ?2 group by stream";
+            let sql =
+                "select stream, max(started_at) from pulls where system = ?1 and error is null and whole >= ?2 group by stream";
             let rows = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0));
             db.prepare(sql)?.query_map(params![system, whole], rows)?.collect()
         })
@@ -300,7 +313,8 @@ impl Control {
     /// The last pull of each stream.
     pub fn last_pulls(&self) -> Result<Vec<PullRecord>, StoreError> {
         self.read("cannot list pulls", |db| {
-            let sql = "select run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error from pulls
+            let sql =
+                "select run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error from pulls
                        where id in (select max(id) from pulls group by system, stream) order by system, stream";
             db.prepare(sql)?.query_map([], pull_record)?.collect()
         })
@@ -334,7 +348,8 @@ impl Control {
     /// When a pipeline was last due and started; survives a restart.
     pub fn last_scheduled(&self, pipeline: &str) -> Result<Option<Instant>, StoreError> {
         self.read("cannot read a schedule", |db| {
-            db.query_row("select last from schedules where pipeline = ?1", [pipeline], |row| Ok(row.get::<_, Micros>(0)?.0)).optional()
+            db.query_row("select last from schedules where pipeline = ?1", [pipeline], |row| Ok(row.get::<_, Micros>(0)?.0))
+                .optional()
         })
     }
 
@@ -429,7 +444,13 @@ fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
 
 fn meta_number(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     let text = meta(db, name)?.unwrap_or_else(|| "0".into());
-    text.parse().map_err(|_| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(StoreError::ControlValue { what: "number", value: text })))
+    text.parse().map_err(|_| {
+        rusqlite::Error::FromSqlConversionFailure(
+            0,
+            rusqlite::types::Type::Text,
+            Box::new(StoreError::ControlValue { what: "number", value: text }),
+        )
+    })
 }
 
 fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {

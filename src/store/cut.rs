@@ -47,7 +47,13 @@ impl Store {
     ///
     /// A staged table with the content of the current version makes no new one; if only its properties differ, they are committed without rows and
     /// `loopline.data` stays.
-    pub async fn publish(&self, run: RunId, as_of: Instant, staged: Vec<Staged>, unchanged: BTreeMap<TableName, u64>) -> Result<Cut, StoreError> {
+    pub async fn publish(
+        &self,
+        run: RunId,
+        as_of: Instant,
+        staged: Vec<Staged>,
+        unchanged: BTreeMap<TableName, u64>,
+    ) -> Result<Cut, StoreError> {
         self.control.check_lease()?;
         self.finish_manifests().await?;
         let unchanged = unchanged.into_iter().map(|(table, version)| (table.to_string(), version)).collect();
@@ -197,7 +203,9 @@ impl Store {
 
     /// Unfinished manifests, oldest first: the control state's, and those beside the tables that a lost control state no longer knows.
     async fn manifests(&self) -> Result<Vec<Manifest>, StoreError> {
-        let parse = |what: String, json: &[u8]| serde_json::from_slice::<Manifest>(json).map_err(|source| StoreError::Json { what, source });
+        let parse = |what: String, json: &[u8]| {
+            serde_json::from_slice::<Manifest>(json).map_err(|source| StoreError::Json { what, source })
+        };
         let mut found = BTreeMap::new();
         let folder = Path::from(MANIFESTS);
         let mut listing = self.place.folder.list(Some(&folder));
@@ -267,8 +275,11 @@ fn cut_batch(cut: &Cut) -> Result<RecordBatch, StoreError> {
         Arc::new(rows.iter().map(|(_, version)| *version).collect::<Int64Array>()),
         Arc::new(TimestampMicrosecondArray::from(vec![cut.as_of.timestamp_micros(); rows.len()]).with_timezone("UTC")),
     ];
-    RecordBatch::try_new(cut_schema(), columns)
-        .map_err(|source| StoreError::Arrow { table: cuts_table().to_string(), what: "assemble rows", source })
+    RecordBatch::try_new(cut_schema(), columns).map_err(|source| StoreError::Arrow {
+        table: cuts_table().to_string(),
+        what: "assemble rows",
+        source,
+    })
 }
 
 fn read_cut(batch: &RecordBatch, run: RunId, cut: &mut Option<Cut>) -> Result<(), StoreError> {

@@ -79,7 +79,9 @@ impl Store {
             return Ok(old.clone());
         }
         let log = self.place.log(table)?;
-        let state = DeltaTableState::try_new(&log, Some(version)).await.map_err(|e| delta_error(table, "cannot read an old version", e))?;
+        let state = DeltaTableState::try_new(&log, Some(version))
+            .await
+            .map_err(|e| delta_error(table, "cannot read an old version", e))?;
         let loaded = table_version(table, &state)?;
         let mut cache = self.cache();
         if cache.old.len() >= OLD_VERSIONS {
@@ -102,7 +104,11 @@ impl Store {
         let (app, number) = commit.txn.clone();
         let base = commit.base.as_ref().map(|base| base.version.version);
         let Err(failure) = self.try_commit(table, commit).await else {
-            return self.load(table).await?.map(|now| now.version.version).ok_or_else(|| StoreError::NoTable { table: table.to_string() });
+            return self
+                .load(table)
+                .await?
+                .map(|now| now.version.version)
+                .ok_or_else(|| StoreError::NoTable { table: table.to_string() });
         };
         self.cache().latest.remove(table);
         let Ok(Some(now)) = self.load(table).await else { return Err(failure) };
@@ -110,14 +116,17 @@ impl Store {
             return Ok(now.version.version);
         }
         match failure {
-            StoreError::Delta { table, source, .. } if base != Some(now.version.version) => Err(StoreError::Conflict { table, source }),
+            StoreError::Delta { table, source, .. } if base != Some(now.version.version) => {
+                Err(StoreError::Conflict { table, source })
+            }
             failure => Err(failure),
         }
     }
 
     async fn try_commit(&self, table: &TableName, commit: Commit) -> Result<(), StoreError> {
         let log = self.place.log(table)?;
-        let properties = CommitProperties::default().with_max_retries(0).with_create_checkpoint(true).with_cleanup_expired_logs(Some(false));
+        let properties =
+            CommitProperties::default().with_max_retries(0).with_create_checkpoint(true).with_cleanup_expired_logs(Some(false));
         let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
         let builder = CommitBuilder::from(properties).with_actions(actions(table, &commit)?);
         let base = commit.base.as_ref().map(|base| &base.state as &dyn TableReference);
@@ -270,4 +279,3 @@ fn within(table: &TableName, file: &DataFile) -> String {
 fn delta_error(table: &TableName, what: &'static str, source: impl Into<BoxError>) -> StoreError {
     StoreError::Delta { table: table.to_string(), what, source: source.into() }
 }
-

@@ -78,18 +78,30 @@ impl Diagnose for StoreError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Open { .. } => "check `store` in loopline.toml and, for a cloud store, the AWS_…, GOOGLE_… or AZURE_… variables",
-            Self::SecretInUrl { .. } => "remove it from `store` in loopline.toml; credentials come from the AWS_…, GOOGLE_… or AZURE_… variables",
+            Self::Open { .. } => {
+                "check `store` in loopline.toml and, for a cloud store, the AWS_…, GOOGLE_… or AZURE_… variables"
+            }
+            Self::SecretInUrl { .. } => {
+                "remove it from `store` in loopline.toml; credentials come from the AWS_…, GOOGLE_… or AZURE_… variables"
+            }
             Self::DeletionVector { .. } => "rewrite the table without deletion vectors in the program that wrote them",
             Self::Conflict { .. } => "run it again; keep other programs from writing to the store's tables while loopline runs",
-            Self::ColumnChanged { .. } => "exclude the column in the connector, or delete the table's folder so that the next pull reads it anew",
-            Self::ColumnGone { .. } => "restore it in the source, or delete the table's folder so that the next pull reads it anew",
+            Self::ColumnChanged { .. } => {
+                "exclude the column in the connector, or delete the table's folder so that the next pull reads it anew"
+            }
+            Self::ColumnGone { .. } => {
+                "restore it in the source, or delete the table's folder so that the next pull reads it anew"
+            }
             Self::KeyChanged { .. } => "delete the table's folder so that the next pull reads it anew",
-            Self::NullKey { .. } | Self::DuplicateKey { .. } => "choose a key in connector.toml that is never NULL and unique in the source",
+            Self::NullKey { .. } | Self::DuplicateKey { .. } => {
+                "choose a key in connector.toml that is never NULL and unique in the source"
+            }
             Self::MassDelete { .. } => "check the source; if the rows are really gone, pull again and allow it",
             Self::LeaseHeld { .. } => "wait for it to end, or stop that process; reading needs no lease",
             Self::ControlNewer { .. } => "use the newer version",
-            Self::ControlForeign { .. } => "set `control` in loopline.toml to this store's own file, or move the file away and run `loopline recover`",
+            Self::ControlForeign { .. } => {
+                "set `control` in loopline.toml to this store's own file, or move the file away and run `loopline recover`"
+            }
             _ => return None,
         };
         Some(hint.into())

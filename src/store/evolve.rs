@@ -75,12 +75,21 @@ fn reserved(table: &str, incoming: &Schema) -> Result<(), StoreError> {
 }
 
 /// Positions of the key's columns; a key that differs from the table's own is an error.
-pub(super) fn key_columns(table: &str, old: Option<&TableVersion>, schema: &Schema, key: &[String]) -> Result<Vec<usize>, StoreError> {
+pub(super) fn key_columns(
+    table: &str,
+    old: Option<&TableVersion>,
+    schema: &Schema,
+    key: &[String],
+) -> Result<Vec<usize>, StoreError> {
     let was = old.and_then(|old| old.properties.get(KEY)).and_then(|json| serde_json::from_str::<Vec<String>>(json).ok());
     if let Some(was) = was.filter(|was| was != key) {
         return Err(StoreError::KeyChanged { table: table.into(), was: was.join(", "), now: key.join(", ") });
     }
-    let missing = |column: &str| StoreError::Column { table: table.into(), column: column.into(), problem: "a key column must be there".into() };
+    let missing = |column: &str| StoreError::Column {
+        table: table.into(),
+        column: column.into(),
+        problem: "a key column must be there".into(),
+    };
     if key.is_empty() {
         return Err(missing("(key)"));
     }

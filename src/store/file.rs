@@ -115,7 +115,12 @@ pub(super) fn read_file(
     let open = async move {
         let failed = |source| parquet_error(&table, &path, "read it", source);
         let reader = ParquetObjectReader::new(store, path.clone()).with_file_size(size);
-        let rows = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?.with_batch_size(BATCH_ROWS).build().map_err(failed)?;
+        let rows = ParquetRecordBatchStreamBuilder::new(reader)
+            .await
+            .map_err(failed)?
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(failed)?;
         Ok::<_, StoreError>(rows.map(move |batch| {
             let batch = batch.map_err(|source| parquet_error(&table, &path, "read it", source))?;
             types::by_name(&table, &batch, &schema)

@@ -125,10 +125,12 @@ enum Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn new(data_type: &DataType, values: &[&'a ArrayRef]) -> Self {
         match data_type {
-            DataType::Int32 => {
-                Self::integers(values.iter().flat_map(|column| column.as_primitive::<Int32Type>().values().iter().map(|n| i64::from(*n))))
+            DataType::Int32 => Self::integers(
+                values.iter().flat_map(|column| column.as_primitive::<Int32Type>().values().iter().map(|n| i64::from(*n))),
+            ),
+            DataType::Int64 => {
+                Self::integers(values.iter().flat_map(|column| column.as_primitive::<Int64Type>().values().iter().copied()))
             }
-            DataType::Int64 => Self::integers(values.iter().flat_map(|column| column.as_primitive::<Int64Type>().values().iter().copied())),
             DataType::Utf8 => {
                 let mut texts: Vec<&str> = values.iter().flat_map(|column| column.as_string::<i32>().iter().flatten()).collect();
                 texts.sort_unstable();

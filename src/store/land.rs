@@ -71,17 +71,27 @@ impl Store {
         }
         failpoint::hit("pull.commit.before");
         let txn = (app(&table), pull);
-        let version = self.commit(&table, Commit { base, schema, properties, add: written.add, remove: written.remove, txn }).await?;
+        let version =
+            self.commit(&table, Commit { base, schema, properties, add: written.add, remove: written.remove, txn }).await?;
         failpoint::hit("pull.commit.after");
         Ok(Landed { version, ..landed })
     }
 
     /// Adds images of deleted rows. Images of landings above `last`, which never committed, are removed.
-    async fn commit_deleted(&self, table: &TableName, live: &SchemaRef, pull: i64, last: i64, add: Vec<DataFile>) -> Result<(), StoreError> {
+    async fn commit_deleted(
+        &self,
+        table: &TableName,
+        live: &SchemaRef,
+        pull: i64,
+        last: i64,
+        add: Vec<DataFile>,
+    ) -> Result<(), StoreError> {
         let base = self.load(table).await?;
         let schema = evolve::deleted_schema(live);
-        let (void, kept): (Vec<_>, Vec<_>) =
-            base.iter().flat_map(|base| base.version.files.clone()).partition(|file| landing_of(file).is_some_and(|pull| pull > last));
+        let (void, kept): (Vec<_>, Vec<_>) = base
+            .iter()
+            .flat_map(|base| base.version.files.clone())
+            .partition(|file| landing_of(file).is_some_and(|pull| pull > last));
         if add.is_empty() && void.is_empty() {
             return Ok(());
         }
@@ -97,7 +107,12 @@ impl Store {
         Ok(())
     }
 
-    async fn rewrite_deleted(&self, table: &TableName, files: &[DataFile], schema: &SchemaRef) -> Result<Vec<DataFile>, StoreError> {
+    async fn rewrite_deleted(
+        &self,
+        table: &TableName,
+        files: &[DataFile],
+        schema: &SchemaRef,
+    ) -> Result<Vec<DataFile>, StoreError> {
         // 0: these images are of landings that did commit.
         let mut writer = FileWriter::new(Arc::clone(&self.place.folder), &table.to_string(), stem(table, "d", 0), schema.clone());
         for file in files {
@@ -131,4 +146,3 @@ fn types_differ(base: &Loaded, schema: &SchemaRef) -> bool {
     let now = |name: &str| schema.field_with_name(name).ok().map(|field| field.data_type());
     base.version.schema.fields().iter().any(|was| now(was.name()).is_some_and(|now| now != was.data_type()))
 }
-

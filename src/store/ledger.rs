@@ -229,7 +229,14 @@ impl Control {
     }
 
     /// Moves changes that are in one of `from` to `to` and records the event; returns how many moved. Durable when it returns.
-    pub fn advance(&self, ids: &[ChangeId], from: &[ChangeState], to: ChangeState, by: Option<&str>, detail: Option<&str>) -> Result<usize, StoreError> {
+    pub fn advance(
+        &self,
+        ids: &[ChangeId],
+        from: &[ChangeState],
+        to: ChangeState,
+        by: Option<&str>,
+        detail: Option<&str>,
+    ) -> Result<usize, StoreError> {
         if let Some(state) = from.iter().find(|state| !state.may_become(to)) {
             return Err(StoreError::Transition { from: state.text(), to: to.text() });
         }
@@ -388,7 +395,9 @@ fn close_undone(db: &Connection, id: ChangeId, to: ChangeState) -> rusqlite::Res
     let undone: Option<(ChangeId, ChangeState)> =
         db.prepare(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     match undone {
-        Some((old, state)) if state.may_become(ChangeState::Undone) => step(db, old, ChangeState::Undone, None, Some(&format!("undone by change {id}"))),
+        Some((old, state)) if state.may_become(ChangeState::Undone) => {
+            step(db, old, ChangeState::Undone, None, Some(&format!("undone by change {id}")))
+        }
         _ => Ok(()),
     }
 }
@@ -434,7 +443,13 @@ fn change(row: &SqlRow<'_>) -> rusqlite::Result<Change> {
 }
 
 fn event(row: &SqlRow<'_>) -> rusqlite::Result<ChangeEvent> {
-    Ok(ChangeEvent { change: row.get(0)?, state: row.get(1)?, at: row.get::<_, Micros>(2)?.0, by: row.get(3)?, detail: row.get(4)? })
+    Ok(ChangeEvent {
+        change: row.get(0)?,
+        state: row.get(1)?,
+        at: row.get::<_, Micros>(2)?.0,
+        by: row.get(3)?,
+        detail: row.get(4)?,
+    })
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {

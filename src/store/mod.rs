@@ -236,7 +236,8 @@ impl Store {
             Err(source) => return Err(failed("reading")(source)),
         }
         let bytes = self.place.folder.get(&path).await.map_err(failed("reading"))?.bytes().await.map_err(failed("reading"))?;
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { what: STORE_ID.into(), source })?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { what: STORE_ID.into(), source })?;
         value["id"].as_str().map(Into::into).ok_or_else(|| StoreError::Malformed { what: STORE_ID.into() })
     }
 }

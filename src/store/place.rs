@@ -15,8 +15,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, UploadPart,
 };
 use url::Url;
 
@@ -66,10 +66,11 @@ impl Place {
     /// The Delta log of `table`.
     pub(super) fn log(&self, table: &TableName) -> Result<LogStoreRef, StoreError> {
         let folder = Self::table_folder(table);
-        let url = self
-            .url
-            .join(&format!("{folder}/"))
-            .map_err(|source| StoreError::Delta { table: table.to_string(), what: "its address is not a URL", source: source.into() })?;
+        let url = self.url.join(&format!("{folder}/")).map_err(|source| StoreError::Delta {
+            table: table.to_string(),
+            what: "its address is not a URL",
+            source: source.into(),
+        })?;
         let at = self.prefix.parts().chain(Path::from(folder).parts()).collect::<Path>();
         let table_store = Arc::new(PrefixStore::new(self.whole.clone(), at));
         Ok(default_logstore(table_store, self.whole.clone(), &url, &StorageConfig::default()))
@@ -144,7 +145,11 @@ impl ObjectStore for SyncedDisk {
         Ok(put)
     }
 
-    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> object_store::Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
         let target = self.target(location)?;
         let inner = self.inner.put_multipart_opts(location, options).await?;
         Ok(Box::new(SyncedUpload { inner, target }))
@@ -158,7 +163,10 @@ impl ObjectStore for SyncedDisk {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, object_store::Result<Path>>) -> BoxStream<'static, object_store::Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
         self.inner.delete_stream(locations)
     }
 

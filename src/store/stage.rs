@@ -55,9 +55,11 @@ pub(super) fn row_hashes(table: &str, converter: &RowConverter, batch: &RecordBa
     if batch.num_columns() == 0 {
         return Ok(vec![0; batch.num_rows()]);
     }
-    let rows = converter
-        .convert_columns(batch.columns())
-        .map_err(|source| StoreError::Arrow { table: table.into(), what: "encode rows", source })?;
+    let rows = converter.convert_columns(batch.columns()).map_err(|source| StoreError::Arrow {
+        table: table.into(),
+        what: "encode rows",
+        source,
+    })?;
     Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
 }
 

@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, Schema, TimestampMicrosecondType,
+};
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat};
 use serde_json::Value;
 
@@ -80,7 +82,8 @@ impl Stats {
     /// Delta's JSON; written by hand because decimals are JSON numbers with all their digits.
     pub(super) fn to_json(&self) -> String {
         let pick = |bound: fn(&ColumnStats) -> Option<String>| {
-            let entries: Vec<String> = self.columns.iter().filter_map(|c| Some(format!("{}:{}", quoted(&c.name), bound(c)?))).collect();
+            let entries: Vec<String> =
+                self.columns.iter().filter_map(|c| Some(format!("{}:{}", quoted(&c.name), bound(c)?))).collect();
             entries.join(",")
         };
         let mut json = format!("{{\"numRecords\":{}", self.rows);

@@ -41,7 +41,9 @@ fn storable_type(data_type: &DataType) -> Result<DataType, String> {
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) if *s >= 0 => T::Decimal128(*p, *s),
         T::Decimal256(p, s) if *p <= 38 && *s >= 0 => T::Decimal128(*p, *s),
         T::Timestamp(_, Some(_)) => instant(),
-        T::Timestamp(_, None) => return Err("a timestamp without time zone cannot be stored; cast it to timestamp(6) with time zone".into()),
+        T::Timestamp(_, None) => {
+            return Err("a timestamp without time zone cannot be stored; cast it to timestamp(6) with time zone".into());
+        }
         T::Null => return Err("a NULL without a type cannot be stored; cast it, e.g. cast(null as text)".into()),
         T::Dictionary(_, values) => storable_type(values)?,
         other => return Err(format!("type {other} cannot be stored; cast it to a type of a contract")),
@@ -165,6 +167,9 @@ fn cast(table: &str, field: &Field, column: &ArrayRef) -> Result<ArrayRef, Store
 
 fn assemble(table: &str, schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, StoreError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-        .map_err(|source| StoreError::Arrow { table: table.into(), what: "assemble rows", source })
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|source| StoreError::Arrow {
+        table: table.into(),
+        what: "assemble rows",
+        source,
+    })
 }

@@ -139,7 +139,8 @@ impl Upsert {
         if let Some(host) = host.filter(|host| parts.contains_key(host)) {
             self.touched.insert(host);
         }
-        let mut deleted = FileWriter::new(self.store.clone(), &self.keyed.table, deleted_stem, deleted_schema(&self.keyed.schema));
+        let mut deleted =
+            FileWriter::new(self.store.clone(), &self.keyed.table, deleted_stem, deleted_schema(&self.keyed.schema));
         let mut written = Written { add: std::mem::take(&mut self.spilled), remove: Vec::new(), deleted: Vec::new() };
         for position in &self.touched {
             let file = &self.scope.files[*position as usize];
@@ -189,7 +190,10 @@ impl Upsert {
             let replaces = match self.index.see(key, hash) {
                 Seen::Unchanged => continue,
                 Seen::Clash => {
-                    return Err(StoreError::DuplicateKey { table: self.keyed.table.clone(), key: self.keyed.describe(batch, row) });
+                    return Err(StoreError::DuplicateKey {
+                        table: self.keyed.table.clone(),
+                        key: self.keyed.describe(batch, row),
+                    });
                 }
                 Seen::Inserted => {
                     self.landed.inserted += 1;
@@ -248,7 +252,12 @@ impl Upsert {
     }
 
     /// Writes `file` anew with `changes` (sorted) merged in; images of rows that are gone go to `deleted`.
-    async fn rewrite(&self, file: &DataFile, changes: &RecordBatch, deleted: &mut FileWriter) -> Result<Vec<DataFile>, StoreError> {
+    async fn rewrite(
+        &self,
+        file: &DataFile,
+        changes: &RecordBatch,
+        deleted: &mut FileWriter,
+    ) -> Result<Vec<DataFile>, StoreError> {
         let mut writer = self.writer();
         let order = self.keyed.keys(changes)?;
         let mut next = 0;
@@ -261,7 +270,8 @@ impl Upsert {
             let stays = self.keyed.filter(&batch, fates.iter().map(|fate| *fate == Fate::Stays).collect())?;
             let keys = self.keyed.keys(&batch)?;
             let last = batch.num_rows().checked_sub(1).map(|last| keys.row(last));
-            let due = (next..changes.num_rows()).take_while(|row| last.as_ref().is_some_and(|last| order.row(*row) <= *last)).count();
+            let due =
+                (next..changes.num_rows()).take_while(|row| last.as_ref().is_some_and(|last| order.row(*row) <= *last)).count();
             if due == 0 {
                 writer.write(&stays).await?;
             } else {
@@ -306,5 +316,9 @@ impl Upsert {
 }
 
 fn assemble(table: &str, schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, StoreError> {
-    RecordBatch::try_new(schema.clone(), columns).map_err(|source| StoreError::Arrow { table: table.into(), what: "assemble rows", source })
+    RecordBatch::try_new(schema.clone(), columns).map_err(|source| StoreError::Arrow {
+        table: table.into(),
+        what: "assemble rows",
+        source,
+    })
 }

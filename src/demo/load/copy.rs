@@ -62,11 +62,17 @@ impl Sink for CopyBuffer {
 
     fn remove(&mut self, key: &[Value<'_>]) -> Result<(), DemoError> {
         let Some(copy) = self.copies.last_mut() else { return Ok(()) };
-        let conditions: Vec<String> = copy.table.key.iter().zip(key).map(|(column, value)| {
-            let mut literal = String::new();
-            text::push(&mut literal, value, Kind::Text, false);
-            format!("{} = '{}'", ddl::quoted(column), literal.replace('\'', "''"))
-        }).collect();
+        let conditions: Vec<String> = copy
+            .table
+            .key
+            .iter()
+            .zip(key)
+            .map(|(column, value)| {
+                let mut literal = String::new();
+                text::push(&mut literal, value, Kind::Text, false);
+                format!("{} = '{}'", ddl::quoted(column), literal.replace('\'', "''"))
+            })
+            .collect();
         copy.gone.push(conditions.join(" and "));
         Ok(())
     }

@@ -96,10 +96,14 @@ fn next_sqlite(name: &str, column: &str, stamp: Stamp) -> String {
         Stamp::Version(_) => format!("(coalesce({newest}, 0) + 1)"),
         Stamp::Millis(_) => format!("(max(coalesce({newest}, 0), (select now_ms from plant_clock)) + 1)"),
         Stamp::Zoned(_) => {
-            format!("strftime('%Y-%m-%dT%H:%M:%fZ', max(coalesce({newest}, ''), (select now_utc from plant_clock)), '+0.001 seconds')")
+            format!(
+                "strftime('%Y-%m-%dT%H:%M:%fZ', max(coalesce({newest}, ''), (select now_utc from plant_clock)), '+0.001 seconds')"
+            )
         }
         Stamp::Local(_) => {
-            format!("strftime('%Y-%m-%d %H:%M:%f', max(coalesce({newest}, ''), (select now_local from plant_clock)), '+0.001 seconds')")
+            format!(
+                "strftime('%Y-%m-%d %H:%M:%f', max(coalesce({newest}, ''), (select now_local from plant_clock)), '+0.001 seconds')"
+            )
         }
     }
 }
@@ -142,7 +146,8 @@ pub fn upsert(table: &Table, source: &str) -> String {
 }
 
 pub fn delete(table: &Table) -> String {
-    let condition: Vec<String> = table.key.iter().enumerate().map(|(index, key)| format!("{} = ?{}", quoted(key), index + 1)).collect();
+    let condition: Vec<String> =
+        table.key.iter().enumerate().map(|(index, key)| format!("{} = ?{}", quoted(key), index + 1)).collect();
     format!("delete from {} where {}", quoted(table.name), condition.join(" and "))
 }
 

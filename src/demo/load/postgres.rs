@@ -53,7 +53,11 @@ impl PostgresSchema {
     pub async fn set_clock(&self, now: DateTime<Utc>) -> Result<(), DemoError> {
         let (utc, local) = text::clock_texts(now);
         let millis = now.timestamp_millis();
-        self.run("plant_clock", &format!("delete from plant_clock; insert into plant_clock values ({millis}, '{utc}', '{local}')")).await
+        self.run(
+            "plant_clock",
+            &format!("delete from plant_clock; insert into plant_clock values ({millis}, '{utc}', '{local}')"),
+        )
+        .await
     }
 
     /// Copies rows into empty tables.
@@ -84,7 +88,8 @@ impl PostgresSchema {
 
     async fn copy_in(&self, copy: &Copy, target: &str) -> Result<(), DemoError> {
         let failed = |source| DemoError::Postgres { system: self.system, table: copy.table.name.into(), source };
-        let sink = self.client.copy_in::<_, std::io::Cursor<Vec<u8>>>(&format!("copy {target} from stdin")).await.map_err(failed)?;
+        let sink =
+            self.client.copy_in::<_, std::io::Cursor<Vec<u8>>>(&format!("copy {target} from stdin")).await.map_err(failed)?;
         let mut sink = std::pin::pin!(sink);
         for chunk in copy.text.as_bytes().chunks(CHUNK_BYTES) {
             sink.feed(std::io::Cursor::new(chunk.to_vec())).await.map_err(failed)?;
@@ -101,7 +106,10 @@ impl PostgresSchema {
             }
             for (column, _) in table.columns.iter().filter(|(_, kind)| *kind == super::Kind::Serial) {
                 let (name, column) = (ddl::quoted(table.name), ddl::quoted(column));
-                let next = format!("select setval(pg_get_serial_sequence('{name}', '{}'), (select coalesce(max({column}), 1) from {name}))", column.trim_matches('"'));
+                let next = format!(
+                    "select setval(pg_get_serial_sequence('{name}', '{}'), (select coalesce(max({column}), 1) from {name}))",
+                    column.trim_matches('"')
+                );
                 self.run(table.name, &next).await?;
             }
         }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::types::{Value as SqlValue, ValueRef};
+use rusqlite::{Connection, params_from_iter};
 
 use super::ddl::{self, Dialect};
 use super::{Kind, Sink, Stamp, Table, Value, text};
@@ -26,6 +26,8 @@ struct Open {
     columns: Vec<(&'static str, Kind)>,
     sql: String,
     version: i64,
+    /// Rows that are not written yet, cell by cell.
+    cells: Vec<SqlValue>,
 }
 
 impl SqliteFile {
@@ -67,7 +69,8 @@ impl SqliteFile {
     }
 
     /// Adds indexes and triggers to `tables`.
-    pub fn finish(&self, tables: &[&'static Table]) -> Result<(), DemoError> {
+    pub fn finish(&mut self, tables: &[&'static Table]) -> Result<(), DemoError> {
+        self.flush()?;
         for table in tables {
             for statement in ddl::finish(table, Dialect::Sqlite) {
                 self.connection.execute_batch(&statement).map_err(self.failed(table.name))?;
@@ -89,7 +92,8 @@ impl SqliteFile {
         self.rows
     }
 
-    pub fn commit(self) -> Result<(), DemoError> {
+    pub fn commit(mut self) -> Result<(), DemoError> {
+        self.flush()?;
         self.connection.execute_batch("commit").map_err(self.failed("plant_clock"))
     }
 
@@ -109,35 +113,56 @@ fn cell(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
+/// Rows that are collected before one prepared statement writes them.
+const BATCH_ROWS: usize = 4_096;
+
+impl SqliteFile {
+    /// Writes what is collected.
+    fn flush(&mut self) -> Result<(), DemoError> {
+        let Some(open) = &mut self.table else { return Ok(()) };
+        if open.cells.is_empty() {
+            return Ok(());
+        }
+        let failed = || failed_in(self.system, open.table);
+        let mut statement = self.connection.prepare(&open.sql).map_err(failed())?;
+        for row in open.cells.chunks_exact(open.columns.len()) {
+            statement.execute(params_from_iter(row)).map_err(failed())?;
+        }
+        open.cells.clear();
+        Ok(())
+    }
+}
+
 impl Sink for SqliteFile {
     fn table(&mut self, table: &'static Table) -> Result<(), DemoError> {
+        self.flush()?;
         let sql = if self.fresh { ddl::insert(table) } else { ddl::upsert(table, &format!("values ({})", ddl::marks(table))) };
         let version = self.version_base(table)?;
-        self.table = Some(Open { table, columns: ddl::columns(table), sql, version });
+        self.table = Some(Open { table, columns: ddl::columns(table), sql, version, cells: Vec::new() });
         Ok(())
     }
 
     fn row(&mut self, changed: Seconds, values: &[Value<'_>]) -> Result<(), DemoError> {
         let Some(open) = &mut self.table else { return Ok(()) };
-        let stamp = open.table.stamp.map(|stamp| {
-            open.version += 1;
-            stamp_value(stamp, changed, open.version)
-        });
         self.rows += 1;
         debug_assert_eq!(values.len(), open.table.columns.len(), "{}", open.table.name);
-        let cells = values.iter().zip(&open.columns).map(|(value, (_, kind))| Cell(value, *kind, false));
-        let last = stamp.iter().zip(open.columns.last()).map(|(value, (_, kind))| Cell(value, *kind, true));
-        let mut statement = self.connection.prepare_cached(&open.sql).map_err(failed_in(self.system, open.table))?;
-        statement.execute(params_from_iter(cells.chain(last))).map_err(failed_in(self.system, open.table))?;
+        open.cells.extend(values.iter().zip(&open.columns).map(|(value, (_, kind))| cell_of(value, *kind, false)));
+        if let Some(stamp) = open.table.stamp {
+            open.version += 1;
+            open.cells.push(cell_of(&stamp_value(stamp, changed, open.version), stamp.kind(), true));
+        }
+        if open.cells.len() >= BATCH_ROWS * open.columns.len() {
+            self.flush()?;
+        }
         Ok(())
     }
 
     fn remove(&mut self, key: &[Value<'_>]) -> Result<(), DemoError> {
+        self.flush()?;
         let Some(open) = &self.table else { return Ok(()) };
-        let cells = key.iter().map(|value| Cell(value, Kind::Text, false));
-        let mut statement = self.connection.prepare_cached(&ddl::delete(open.table)).map_err(failed_in(self.system, open.table))?;
-        statement.execute(params_from_iter(cells)).map_err(failed_in(self.system, open.table))?;
-        Ok(())
+        let cells = key.iter().map(|value| cell_of(value, Kind::Text, false));
+        let deleted = self.connection.execute(&ddl::delete(open.table), params_from_iter(cells));
+        deleted.map(|_| ()).map_err(failed_in(self.system, open.table))
     }
 }
 
@@ -154,22 +179,16 @@ pub(super) fn stamp_value(stamp: Stamp, changed: Seconds, version: i64) -> Value
     }
 }
 
-struct Cell<'a>(&'a Value<'a>, Kind, bool);
-
-impl ToSql for Cell<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self.0 {
-            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Value::Int(number) => ToSqlOutput::from(*number),
-            Value::Text(text) => ToSqlOutput::from(text.as_ref()),
-            Value::Dec(unscaled, scale) if unscaled % 10i64.pow(u32::from(*scale)) == 0 => {
-                ToSqlOutput::from(unscaled / 10i64.pow(u32::from(*scale)))
-            }
-            value => {
-                let mut out = String::with_capacity(24);
-                text::push(&mut out, value, self.1, self.2);
-                ToSqlOutput::from(out)
-            }
-        })
+fn cell_of(value: &Value<'_>, kind: Kind, fine: bool) -> SqlValue {
+    match value {
+        Value::Null => SqlValue::Null,
+        Value::Int(number) => SqlValue::Integer(*number),
+        Value::Text(text) => SqlValue::Text(text.as_ref().to_owned()),
+        value => {
+            // SQLite itself turns the text of a decimal into a number.
+            let mut out = String::with_capacity(24);
+            text::push(&mut out, value, kind, fine);
+            SqlValue::Text(out)
+        }
     }
 }

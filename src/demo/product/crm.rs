@@ -17,8 +17,17 @@ const UPDATED: Option<Stamp> = Some(Stamp::Zoned("updated_at"));
 const ACCOUNT: Table = Table {
     name: "account",
     columns: &[
-        ("account_id", Text), ("erp_number", Text), ("name", Text), ("vat_id", Text), ("street", Text), ("city", Text), ("country", Text),
-        ("segment", Text), ("priority", Int), ("owner", Text), ("state", Text),
+        ("account_id", Text),
+        ("erp_number", Text),
+        ("name", Text),
+        ("vat_id", Text),
+        ("street", Text),
+        ("city", Text),
+        ("country", Text),
+        ("segment", Text),
+        ("priority", Int),
+        ("owner", Text),
+        ("state", Text),
     ],
     key: &["account_id"],
     stamp: UPDATED,
@@ -36,8 +45,15 @@ const PRODUCT: Table = Table {
 const OPPORTUNITY: Table = Table {
     name: "opportunity",
     columns: &[
-        ("opportunity_id", Text), ("account_id", Text), ("product_code", Text), ("pieces", Int), ("probability_pct", Int),
-        ("close_on", Date), ("stage", Text), ("erp_order", Text), ("owner", Text),
+        ("opportunity_id", Text),
+        ("account_id", Text),
+        ("product_code", Text),
+        ("pieces", Int),
+        ("probability_pct", Int),
+        ("close_on", Date),
+        ("stage", Text),
+        ("erp_order", Text),
+        ("owner", Text),
     ],
     key: &["opportunity_id"],
     stamp: UPDATED,
@@ -47,8 +63,14 @@ const OPPORTUNITY: Table = Table {
 const REQUEST: Table = Table {
     name: "order_request",
     columns: &[
-        ("request_id", Text), ("account_id", Text), ("customer_po", Text), ("state", Text), ("created_at", Zoned), ("won_at", Zoned),
-        ("erp_order", Text), ("owner", Text),
+        ("request_id", Text),
+        ("account_id", Text),
+        ("customer_po", Text),
+        ("state", Text),
+        ("created_at", Zoned),
+        ("won_at", Zoned),
+        ("erp_order", Text),
+        ("owner", Text),
     ],
     key: &["request_id"],
     stamp: UPDATED,
@@ -58,7 +80,12 @@ const REQUEST: Table = Table {
 const REQUEST_LINE: Table = Table {
     name: "order_request_line",
     columns: &[
-        ("request_id", Text), ("position", Int), ("product_code", Text), ("packs", Int), ("wanted_on", Date), ("promised_on", Date),
+        ("request_id", Text),
+        ("position", Int),
+        ("product_code", Text),
+        ("packs", Int),
+        ("wanted_on", Date),
+        ("promised_on", Date),
     ],
     key: &["request_id", "position"],
     stamp: UPDATED,
@@ -68,8 +95,14 @@ const REQUEST_LINE: Table = Table {
 const ORDER_CHANGE: Table = Table {
     name: "order_change",
     columns: &[
-        ("change_id", Text), ("request_id", Text), ("position", Int), ("erp_order", Text), ("field", Text), ("old_value", Text),
-        ("new_value", Text), ("changed_at", Zoned),
+        ("change_id", Text),
+        ("request_id", Text),
+        ("position", Int),
+        ("erp_order", Text),
+        ("field", Text),
+        ("old_value", Text),
+        ("new_value", Text),
+        ("changed_at", Zoned),
     ],
     key: &["change_id"],
     stamp: UPDATED,
@@ -79,8 +112,17 @@ const ORDER_CHANGE: Table = Table {
 const COMPLAINT: Table = Table {
     name: "complaint",
     columns: &[
-        ("complaint_id", Text), ("account_id", Text), ("erp_order", Text), ("delivery_note", Text), ("product_code", Text),
-        ("batch_no", Text), ("pieces", Int), ("defect", Text), ("severity", Int), ("received_at", Zoned), ("state", Text),
+        ("complaint_id", Text),
+        ("account_id", Text),
+        ("erp_order", Text),
+        ("delivery_note", Text),
+        ("product_code", Text),
+        ("batch_no", Text),
+        ("pieces", Int),
+        ("defect", Text),
+        ("severity", Int),
+        ("received_at", Zoned),
+        ("state", Text),
     ],
     key: &["complaint_id"],
     stamp: UPDATED,
@@ -90,7 +132,12 @@ const COMPLAINT: Table = Table {
 const FORECAST: Table = Table {
     name: "forecast",
     columns: &[
-        ("forecast_id", Text), ("product_code", Text), ("ship_from", Text), ("month_start", Date), ("days", Int), ("version", Text),
+        ("forecast_id", Text),
+        ("product_code", Text),
+        ("ship_from", Text),
+        ("month_start", Date),
+        ("days", Int),
+        ("version", Text),
         ("packs", Dec(12, 2)),
     ],
     key: &["forecast_id"],
@@ -101,8 +148,14 @@ const FORECAST: Table = Table {
 const QUALITY_NOTICE: Table = Table {
     name: "quality_notice",
     columns: &[
-        ("notice_ref", Text), ("account_id", Text), ("case_ref", Text), ("product_code", Text), ("batch_no", Text), ("subject", Text),
-        ("message", Text), ("state", Text),
+        ("notice_ref", Text),
+        ("account_id", Text),
+        ("case_ref", Text),
+        ("product_code", Text),
+        ("batch_no", Text),
+        ("subject", Text),
+        ("message", Text),
+        ("state", Text),
     ],
     key: &["notice_ref"],
     stamp: UPDATED,
@@ -110,9 +163,8 @@ const QUALITY_NOTICE: Table = Table {
     defaults: &[("state", "'new'")],
 };
 
-pub const TABLES: &[&Table] = &[
-    &ACCOUNT, &PRODUCT, &OPPORTUNITY, &REQUEST, &REQUEST_LINE, &ORDER_CHANGE, &COMPLAINT, &FORECAST, &QUALITY_NOTICE,
-];
+pub const TABLES: &[&Table] =
+    &[&ACCOUNT, &PRODUCT, &OPPORTUNITY, &REQUEST, &REQUEST_LINE, &ORDER_CHANGE, &COMPLAINT, &FORECAST, &QUALITY_NOTICE];
 
 pub fn write(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     if view.fresh() {
@@ -180,7 +232,10 @@ fn products(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
         // Some products are only known by their bar code.
         let number = (index % 5 != 4).then(|| item.number.to_string());
         let code = product_code(view, index as u16);
-        sink.row(view.born(), &[code.into(), number.into(), item.gtin.as_deref().into(), item.name.as_str().into(), item.carton.into()])?;
+        sink.row(
+            view.born(),
+            &[code.into(), number.into(), item.gtin.as_deref().into(), item.name.as_str().into(), item.carton.into()],
+        )?;
     }
     Ok(())
 }

@@ -25,7 +25,14 @@ const WRK: Table = Table {
 const KNA: Table = Table {
     name: "KNA",
     columns: &[
-        ("KDNR", Text), ("NAME1", Text), ("USTID", Text), ("ORT", Text), ("LAND", Text), ("PRIO", Int), ("WAERS", Text), ("SPERR", Text),
+        ("KDNR", Text),
+        ("NAME1", Text),
+        ("USTID", Text),
+        ("ORT", Text),
+        ("LAND", Text),
+        ("PRIO", Int),
+        ("WAERS", Text),
+        ("SPERR", Text),
     ],
     key: &["KDNR"],
     stamp: CHANGED,
@@ -35,7 +42,14 @@ const KNA: Table = Table {
 const LIF: Table = Table {
     name: "LIF",
     columns: &[
-        ("LFNR", Text), ("NAME1", Text), ("USTID", Text), ("ORT", Text), ("LAND", Text), ("FREIG", Text), ("WAERS", Text), ("INCO", Text),
+        ("LFNR", Text),
+        ("NAME1", Text),
+        ("USTID", Text),
+        ("ORT", Text),
+        ("LAND", Text),
+        ("FREIG", Text),
+        ("WAERS", Text),
+        ("INCO", Text),
     ],
     key: &["LFNR"],
     stamp: CHANGED,
@@ -45,8 +59,16 @@ const LIF: Table = Table {
 const MAT: Table = Table {
     name: "MAT",
     columns: &[
-        ("MATNR", Text), ("BEZ", Text), ("MTART", Text), ("RFAM", Text), ("MEINS", Text), ("CHPFL", Text), ("HALTB", Int), ("REVST", Text),
-        ("EAN", Text), ("STAT", Text),
+        ("MATNR", Text),
+        ("BEZ", Text),
+        ("MTART", Text),
+        ("RFAM", Text),
+        ("MEINS", Text),
+        ("CHPFL", Text),
+        ("HALTB", Int),
+        ("REVST", Text),
+        ("EAN", Text),
+        ("STAT", Text),
     ],
     key: &["MATNR"],
     stamp: CHANGED,
@@ -64,8 +86,18 @@ const MATU: Table = Table {
 const MATW: Table = Table {
     name: "MATW",
     columns: &[
-        ("MATNR", Text), ("WERK", Text), ("BESKZ", Text), ("DISP", Text), ("WBZ", Int), ("LOSKZ", Text), ("MINLOS", Dec(13, 3)),
-        ("RUNDW", Dec(13, 3)), ("SBEST", Dec(13, 3)), ("FIXHOR", Int), ("PLANHOR", Int), ("DISPO", Text),
+        ("MATNR", Text),
+        ("WERK", Text),
+        ("BESKZ", Text),
+        ("DISP", Text),
+        ("WBZ", Int),
+        ("LOSKZ", Text),
+        ("MINLOS", Dec(13, 3)),
+        ("RUNDW", Dec(13, 3)),
+        ("SBEST", Dec(13, 3)),
+        ("FIXHOR", Int),
+        ("PLANHOR", Int),
+        ("DISPO", Text),
     ],
     key: &["MATNR", "WERK"],
     stamp: CHANGED,
@@ -74,7 +106,15 @@ const MATW: Table = Table {
 };
 const STL: Table = Table {
     name: "STL",
-    columns: &[("STLNR", Text), ("STAND", Text), ("MATNR", Text), ("WERK", Text), ("BMENGE", Dec(13, 3)), ("GAB", Date), ("RANG", Int)],
+    columns: &[
+        ("STLNR", Text),
+        ("STAND", Text),
+        ("MATNR", Text),
+        ("WERK", Text),
+        ("BMENGE", Dec(13, 3)),
+        ("GAB", Date),
+        ("RANG", Int),
+    ],
     key: &["STLNR", "STAND"],
     stamp: CHANGED,
     keep: &[],
@@ -83,7 +123,13 @@ const STL: Table = Table {
 const STLP: Table = Table {
     name: "STLP",
     columns: &[
-        ("STLNR", Text), ("STAND", Text), ("POSNR", Int), ("KOMP", Text), ("MENGE", Dec(13, 3)), ("AUSS", Dec(5, 2)), ("VORNR", Int),
+        ("STLNR", Text),
+        ("STAND", Text),
+        ("POSNR", Int),
+        ("KOMP", Text),
+        ("MENGE", Dec(13, 3)),
+        ("AUSS", Dec(5, 2)),
+        ("VORNR", Int),
     ],
     key: &["STLNR", "STAND", "POSNR"],
     stamp: CHANGED,
@@ -93,8 +139,16 @@ const STLP: Table = Table {
 const APL: Table = Table {
     name: "APL",
     columns: &[
-        ("PLNR", Text), ("VORNR", Int), ("MATNR", Text), ("WERK", Text), ("ARBPL", Text), ("KTEXT", Text), ("RUEST", Dec(9, 2)),
-        ("BEARB", Dec(13, 3)), ("BASIS", Dec(13, 3)), ("LIEGZ", Dec(7, 2)),
+        ("PLNR", Text),
+        ("VORNR", Int),
+        ("MATNR", Text),
+        ("WERK", Text),
+        ("ARBPL", Text),
+        ("KTEXT", Text),
+        ("RUEST", Dec(9, 2)),
+        ("BEARB", Dec(13, 3)),
+        ("BASIS", Dec(13, 3)),
+        ("LIEGZ", Dec(7, 2)),
     ],
     key: &["PLNR", "VORNR"],
     stamp: CHANGED,
@@ -112,8 +166,18 @@ const KAL: Table = Table {
 const INFO: Table = Table {
     name: "INFO",
     columns: &[
-        ("LFNR", Text), ("MATNR", Text), ("WERK", Text), ("GAB", Date), ("STAFM", Dec(13, 3)), ("PREIS", Dec(13, 2)), ("PREH", Int),
-        ("WAERS", Text), ("WBZ", Int), ("RUNDW", Dec(13, 3)), ("QUOTE", Int), ("LFMAT", Text),
+        ("LFNR", Text),
+        ("MATNR", Text),
+        ("WERK", Text),
+        ("GAB", Date),
+        ("STAFM", Dec(13, 3)),
+        ("PREIS", Dec(13, 2)),
+        ("PREH", Int),
+        ("WAERS", Text),
+        ("WBZ", Int),
+        ("RUNDW", Dec(13, 3)),
+        ("QUOTE", Int),
+        ("LFMAT", Text),
     ],
     key: &["LFNR", "MATNR", "WERK", "GAB", "STAFM"],
     stamp: CHANGED,
@@ -122,7 +186,15 @@ const INFO: Table = Table {
 };
 const KOST: Table = Table {
     name: "KOST",
-    columns: &[("MATNR", Text), ("WERK", Text), ("ART", Text), ("GAB", Date), ("BETR", Dec(13, 2)), ("WAERS", Text), ("PREH", Int)],
+    columns: &[
+        ("MATNR", Text),
+        ("WERK", Text),
+        ("ART", Text),
+        ("GAB", Date),
+        ("BETR", Dec(13, 2)),
+        ("WAERS", Text),
+        ("PREH", Int),
+    ],
     key: &["MATNR", "WERK", "ART", "GAB"],
     stamp: CHANGED,
     keep: &[],
@@ -130,8 +202,25 @@ const KOST: Table = Table {
 };
 
 pub const TABLES: &[&Table] = &[
-    &WRK, &KNA, &LIF, &MAT, &MATU, &MATW, &STL, &STLP, &APL, &KAL, &INFO, &KOST, &erp_orders::AUF, &erp_orders::AUFP, &erp_orders::BANF,
-    &erp_orders::BEST, &erp_orders::BESTP, &erp_orders::BESTB, &erp_orders::FAUF,
+    &WRK,
+    &KNA,
+    &LIF,
+    &MAT,
+    &MATU,
+    &MATW,
+    &STL,
+    &STLP,
+    &APL,
+    &KAL,
+    &INFO,
+    &KOST,
+    &erp_orders::AUF,
+    &erp_orders::AUFP,
+    &erp_orders::BANF,
+    &erp_orders::BEST,
+    &erp_orders::BESTP,
+    &erp_orders::BESTB,
+    &erp_orders::FAUF,
 ];
 
 pub fn write(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
@@ -175,7 +264,13 @@ fn partners(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     }
     sink.table(&LIF)?;
     for (index, supplier) in view.master.suppliers.iter().enumerate() {
-        let approval = if supplier.blocked { "9" } else if index % 12 == 11 { "2" } else { "1" };
+        let approval = if supplier.blocked {
+            "9"
+        } else if index % 12 == 11 {
+            "2"
+        } else {
+            "1"
+        };
         sink.row(
             view.born(),
             &[
@@ -222,7 +317,7 @@ fn items(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     sink.table(&MATU)?;
     for item in &view.master.items {
         let other = match (item.carton, item.unit) {
-            (_, Unit::Gram) => Some(("G", 1, 1_000)),
+            (_, Unit::Gram) => Some(("G", 1i64, 1_000i64)),
             (1, _) => None,
             (carton, _) => Some(("KAR", carton, 1)),
         };
@@ -243,9 +338,16 @@ fn items(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
 fn planning(view: &View<'_>, index: usize, item: &Item, site: usize) -> [Value<'static>; 12] {
     let quantity = |base: i64| Value::Dec(keys::thousandths(item, base), 3);
     let made = item.level != Level::Bought;
-    let source = if site == 1 { "U" } else if made { "E" } else { "F" };
+    let source = if site == 1 {
+        "U"
+    } else if made {
+        "E"
+    } else {
+        "F"
+    };
     // Part of the bought items has no safety stock in the ERP: the hub's own policy applies.
-    let safety = if made || index % 4 == 0 { quantity(if site == 1 { item.safety * 3 / 10 } else { item.safety }) } else { Value::Null };
+    let safety =
+        if made || index % 4 == 0 { quantity(if site == 1 { item.safety * 3 / 10 } else { item.safety }) } else { Value::Null };
     [
         number(item).into(),
         view.master.site_code(site).into(),
@@ -268,7 +370,10 @@ fn bills(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     for item in made() {
         let base = Value::Dec(bill_base(item) * 1_000, 3);
         let since = Value::Day(day_no(view.master.first_day));
-        sink.row(view.born(), &[bill(item).into(), "01".into(), number(item).into(), view.master.site_code(0).into(), base, since, 1i64.into()])?;
+        sink.row(
+            view.born(),
+            &[bill(item).into(), "01".into(), number(item).into(), view.master.site_code(0).into(), base, since, 1i64.into()],
+        )?;
     }
     sink.table(&STLP)?;
     for item in made() {
@@ -360,7 +465,10 @@ fn prices(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     for item in &view.master.items {
         for site in 0..if item.level == Level::Finished { 2 } else { 1 } {
             let code = view.master.site_code(site);
-            sink.row(view.born(), &[number(item).into(), code.into(), "S".into(), since(), Value::Dec(item.cost, 2), "EUR".into(), 1i64.into()])?;
+            sink.row(
+                view.born(),
+                &[number(item).into(), code.into(), "S".into(), since(), Value::Dec(item.cost, 2), "EUR".into(), 1i64.into()],
+            )?;
         }
     }
     Ok(())

@@ -61,7 +61,19 @@ const QCASE: Table = table!("qcase", &["id"], MODIFIED, &[], [
 ]);
 
 pub const TABLES: &[&Table] = &[
-    &PRODUCT, &MACHINE, &CHANGEOVER, &JOB, &JOB_STEP, &JOB_MATERIAL, &REPORT, &MACHINE_STATE, &LOT_LINK, &SPEC, &READING, &INSPECTION, &QCASE,
+    &PRODUCT,
+    &MACHINE,
+    &CHANGEOVER,
+    &JOB,
+    &JOB_STEP,
+    &JOB_MATERIAL,
+    &REPORT,
+    &MACHINE_STATE,
+    &LOT_LINK,
+    &SPEC,
+    &READING,
+    &INSPECTION,
+    &QCASE,
 ];
 
 pub fn write(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
@@ -101,7 +113,10 @@ fn masters(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
         // Some products carry a bar code only: the ERP's number was never entered.
         let sku = (item.gtin.is_none() || item.number % 6 != 0).then(|| item.number.to_string());
         let unit = if item.unit == Unit::Gram { "kg" } else { "pcs" };
-        sink.row(view.born(), &[keys::mes_item(item).into(), sku.into(), item.gtin.as_deref().into(), item.name.as_str().into(), unit.into()])?;
+        sink.row(
+            view.born(),
+            &[keys::mes_item(item).into(), sku.into(), item.gtin.as_deref().into(), item.name.as_str().into(), unit.into()],
+        )?;
     }
     Ok(())
 }
@@ -130,7 +145,10 @@ fn machines(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
         sink.row(view.born(), &[machine(view, index as u8), "*".into(), "*".into(), Value::Dec(mean * 100 / 60, 2)])?;
         for family in 1..=6 {
             let name = format!("F{family}");
-            sink.row(view.born(), &[machine(view, index as u8), name.clone().into(), name.into(), Value::Dec(mean * 25 / 60, 2)])?;
+            sink.row(
+                view.born(),
+                &[machine(view, index as u8), name.clone().into(), name.into(), Value::Dec(mean * 25 / 60, 2)],
+            )?;
         }
     }
     Ok(())
@@ -220,7 +238,13 @@ fn job(view: &View<'_>, order: &WorkOrder) -> [Value<'static>; 11] {
 fn job_step(view: &View<'_>, order: &WorkOrder, index: usize) -> [Value<'static>; 12] {
     let item = &view.master.items[usize::from(order.item)];
     let (step, route) = (&order.steps[index], &item.steps[index]);
-    let input = if index == 0 { order.quantity } else if step.started.is_some() { order.steps[index - 1].good } else { order.quantity };
+    let input = if index == 0 {
+        order.quantity
+    } else if step.started.is_some() {
+        order.steps[index - 1].good
+    } else {
+        order.quantity
+    };
     let state = match step.state {
         StepState::Pending => 0i64,
         StepState::Ready => 1,

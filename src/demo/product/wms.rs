@@ -36,7 +36,12 @@ const LOCATION: Table = Table {
 const LOT: Table = Table {
     name: "lot",
     columns: &[
-        ("lot_no", Text), ("article", Text), ("vendor_code", Text), ("vendor_lot", Text), ("made_utc", Zoned), ("best_before", Date),
+        ("lot_no", Text),
+        ("article", Text),
+        ("vendor_code", Text),
+        ("vendor_lot", Text),
+        ("made_utc", Zoned),
+        ("best_before", Date),
         ("qs", Text),
     ],
     key: &["lot_no"],
@@ -46,7 +51,15 @@ const LOT: Table = Table {
 };
 const STOCK: Table = Table {
     name: "stock",
-    columns: &[("stock_key", Text), ("loc", Text), ("article", Text), ("lot_no", Text), ("qty", Int), ("reserved", Int), ("changed_utc", Zoned)],
+    columns: &[
+        ("stock_key", Text),
+        ("loc", Text),
+        ("article", Text),
+        ("lot_no", Text),
+        ("qty", Int),
+        ("reserved", Int),
+        ("changed_utc", Zoned),
+    ],
     key: &["stock_key"],
     stamp: None,
     keep: &[],
@@ -55,8 +68,15 @@ const STOCK: Table = Table {
 const MOVEMENT: Table = Table {
     name: "movement",
     columns: &[
-        ("mv_no", Int), ("code", Int), ("article", Text), ("lot_no", Text), ("qty", Int), ("from_loc", Text), ("to_loc", Text),
-        ("at_utc", Zoned), ("doc", Text),
+        ("mv_no", Int),
+        ("code", Int),
+        ("article", Text),
+        ("lot_no", Text),
+        ("qty", Int),
+        ("from_loc", Text),
+        ("to_loc", Text),
+        ("at_utc", Zoned),
+        ("doc", Text),
     ],
     key: &["mv_no"],
     stamp: VERSION,
@@ -66,8 +86,16 @@ const MOVEMENT: Table = Table {
 const RECEIPT: Table = Table {
     name: "receipt",
     columns: &[
-        ("receipt_key", Text), ("po_no", Text), ("po_pos", Int), ("vendor_code", Text), ("article", Text), ("warehouse", Text),
-        ("lot_no", Text), ("vendor_lot", Text), ("qty", Int), ("received_utc", Zoned),
+        ("receipt_key", Text),
+        ("po_no", Text),
+        ("po_pos", Int),
+        ("vendor_code", Text),
+        ("article", Text),
+        ("warehouse", Text),
+        ("lot_no", Text),
+        ("vendor_lot", Text),
+        ("qty", Int),
+        ("received_utc", Zoned),
     ],
     key: &["receipt_key"],
     stamp: VERSION,
@@ -77,8 +105,15 @@ const RECEIPT: Table = Table {
 const SHIPMENT: Table = Table {
     name: "shipment",
     columns: &[
-        ("note_key", Text), ("order_no", Text), ("order_pos", Int), ("article", Text), ("warehouse", Text), ("lot_no", Text),
-        ("qty", Int), ("shipped_utc", Zoned), ("delivered_utc", Zoned),
+        ("note_key", Text),
+        ("order_no", Text),
+        ("order_pos", Int),
+        ("article", Text),
+        ("warehouse", Text),
+        ("lot_no", Text),
+        ("qty", Int),
+        ("shipped_utc", Zoned),
+        ("delivered_utc", Zoned),
     ],
     key: &["note_key"],
     stamp: VERSION,
@@ -88,7 +123,13 @@ const SHIPMENT: Table = Table {
 const COUNT: Table = Table {
     name: "count_line",
     columns: &[
-        ("count_key", Text), ("loc", Text), ("article", Text), ("lot_no", Text), ("book_qty", Int), ("found_qty", Int), ("at_utc", Zoned),
+        ("count_key", Text),
+        ("loc", Text),
+        ("article", Text),
+        ("lot_no", Text),
+        ("book_qty", Int),
+        ("found_qty", Int),
+        ("at_utc", Zoned),
     ],
     key: &["count_key"],
     stamp: VERSION,
@@ -130,8 +171,14 @@ fn articles(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     for item in &view.master.items {
         let unit = if item.unit == Unit::Gram { "g" } else { "pc" };
         let lots = if item.lots { "Y" } else { "N" };
-        let cells =
-            [keys::article(item).into(), item.number.to_string().into(), item.gtin.as_deref().into(), item.name.as_str().into(), unit.into(), lots.into()];
+        let cells = [
+            keys::article(item).into(),
+            item.number.to_string().into(),
+            item.gtin.as_deref().into(),
+            item.name.as_str().into(),
+            unit.into(),
+            lots.into(),
+        ];
         sink.row(view.born(), &cells)?;
     }
     Ok(())
@@ -142,7 +189,8 @@ fn vendors(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     for (index, supplier) in view.master.suppliers.iter().enumerate() {
         // A few suppliers were entered by hand, without the ERP's number.
         let number = (index % 9 != 5).then(|| supplier.number.to_string());
-        let cells = [vendor(view, index as u16).into(), number.into(), supplier.tax_id.as_str().into(), supplier.name.as_str().into()];
+        let cells =
+            [vendor(view, index as u16).into(), number.into(), supplier.tax_id.as_str().into(), supplier.name.as_str().into()];
         sink.row(view.born(), &cells)?;
     }
     Ok(())
@@ -150,14 +198,21 @@ fn vendors(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
 
 fn locations(view: &View<'_>, sink: &mut dyn Sink) -> Result<(), DemoError> {
     const BINS: [(&str, &str, &str, &str); 8] = [
-        ("R1", "Rack 1", "ST", "Y"), ("R2", "Rack 2", "ST", "Y"), ("R3", "Rack 3", "ST", "Y"), ("IN", "Receiving", "RC", "Y"),
-        ("PR", "Line side", "PR", "Y"), ("QA", "Quarantine", "QU", "N"), ("SC", "Scrap", "SC", "N"), ("OUT", "Shipping", "SH", "N"),
+        ("R1", "Rack 1", "ST", "Y"),
+        ("R2", "Rack 2", "ST", "Y"),
+        ("R3", "Rack 3", "ST", "Y"),
+        ("IN", "Receiving", "RC", "Y"),
+        ("PR", "Line side", "PR", "Y"),
+        ("QA", "Quarantine", "QU", "N"),
+        ("SC", "Scrap", "SC", "N"),
+        ("OUT", "Shipping", "SH", "N"),
     ];
     sink.table(&LOCATION)?;
     for site in 0..2 {
         let warehouse = view.master.site_code(site);
         for (bin, label, kind, plannable) in BINS {
-            let cells = [format!("{warehouse}-{bin}").into(), warehouse.as_str().into(), label.into(), kind.into(), plannable.into()];
+            let cells =
+                [format!("{warehouse}-{bin}").into(), warehouse.as_str().into(), label.into(), kind.into(), plannable.into()];
             sink.row(view.born(), &cells)?;
         }
     }

@@ -28,11 +28,19 @@ impl Sim<'_> {
     }
 
     /// Sends an order; what the supplier will do with it is decided here.
-    pub(super) fn place_order(&mut self, offer: &Offer, quantity: i64, requested: i32, proposal: Option<String>, request: Option<i64>) -> u32 {
+    pub(super) fn place_order(
+        &mut self,
+        offer: &Offer,
+        quantity: i64,
+        requested: i32,
+        proposal: Option<String>,
+        request: Option<i64>,
+    ) -> u32 {
         let order = next(&mut self.plant.numbers.purchase);
         let now = self.plant.now;
         let supplier = &self.master.suppliers[offer.supplier];
-        let late = if self.dice.chance(supplier.late) { self.dice.between(1, supplier.late_days) } else { -self.dice.between(0, 1) };
+        let late =
+            if self.dice.chance(supplier.late) { self.dice.between(1, supplier.late_days) } else { -self.dice.between(0, 1) };
         let arrives = working_days_after(date(requested + late as i32), 0).max(working_days_after(self.today(), 1));
         let line = PurchaseLine {
             order,
@@ -83,7 +91,8 @@ impl Sim<'_> {
 
     fn answer(&mut self, order: u32, number: u16, day: i32, announced: bool) {
         let now = self.plant.now;
-        let Some(line) = self.plant.purchases.get_mut(&order).and_then(|lines| lines.iter_mut().find(|line| line.line == number)) else {
+        let Some(line) = self.plant.purchases.get_mut(&order).and_then(|lines| lines.iter_mut().find(|line| line.line == number))
+        else {
             return;
         };
         if !line.open {
@@ -99,7 +108,8 @@ impl Sim<'_> {
     /// A lorry is at the gate.
     pub(super) fn receive(&mut self, order: u32, number: u16, quantity: i64) {
         let now = self.plant.now;
-        let Some(line) = self.plant.purchases.get_mut(&order).and_then(|lines| lines.iter_mut().find(|line| line.line == number)) else {
+        let Some(line) = self.plant.purchases.get_mut(&order).and_then(|lines| lines.iter_mut().find(|line| line.line == number))
+        else {
             return;
         };
         let quantity = quantity.min(line.quantity - line.received);
@@ -125,7 +135,17 @@ impl Sim<'_> {
         let receipt = next(&mut self.plant.numbers.receipt);
         self.put(item, lot, Self::rack(item), quantity, MoveKind::Receipt, receipt);
         let (id, item_no) = (receipt, item as u16);
-        self.plant.log.receipts.push(Receipt { id, order, line: number, supplier, item: item_no, lot, supplier_lot: printed, quantity, at: now });
+        self.plant.log.receipts.push(Receipt {
+            id,
+            order,
+            line: number,
+            supplier,
+            item: item_no,
+            lot,
+            supplier_lot: printed,
+            quantity,
+            at: now,
+        });
         if inspected {
             let when = now + self.dice.between(2, 26) * HOUR;
             let fail = (faulty && self.dice.chance(FOUND)) || self.dice.chance(6);

@@ -56,7 +56,8 @@ impl Sim<'_> {
         self.plant.busy[center] = Some((id, step));
         if let Some(order) = self.plant.work_orders.get_mut(&id) {
             let state = &mut order.steps[index];
-            (state.state, state.started, state.pieces, state.run_s, state.changed) = (StepState::Started, Some(now), pieces, run, now);
+            (state.state, state.started, state.pieces, state.run_s, state.changed) =
+                (StepState::Started, Some(now), pieces, run, now);
             (order.progress, order.changed) = (Progress::Started, now);
             order.started = order.started.or(Some(now));
         }
@@ -71,7 +72,9 @@ impl Sim<'_> {
         let shifts = self.master.shifts_of(center);
         let mut from = self.plant.now;
         let mut pieces = Vec::new();
-        for (kind, seconds) in [(PieceKind::Setup, setup), (PieceKind::Run, before), (PieceKind::Down, down), (PieceKind::Run, run - before)] {
+        for (kind, seconds) in
+            [(PieceKind::Setup, setup), (PieceKind::Run, before), (PieceKind::Down, down), (PieceKind::Run, run - before)]
+        {
             if seconds > 0 {
                 pieces.extend(shifts.pieces(from, seconds).into_iter().map(|(begin, end)| Piece { kind, begin, end }));
                 from = pieces.last().map_or(from, |piece| piece.end);
@@ -91,7 +94,15 @@ impl Sim<'_> {
                 faulty |= self.plant.lots.get(&lot).is_some_and(|lot| lot.faulty);
                 let number = next(&mut self.plant.numbers.link);
                 let at = self.plant.now;
-                self.plant.log.links.push(Link { id: number, order: id, output: false, item: need.item, lot, quantity: taken, at });
+                self.plant.log.links.push(Link {
+                    id: number,
+                    order: id,
+                    output: false,
+                    item: need.item,
+                    lot,
+                    quantity: taken,
+                    at,
+                });
                 if let Some(order) = self.plant.work_orders.get_mut(&id) {
                     order.needs[index].issued += taken;
                 }
@@ -151,7 +162,8 @@ impl Sim<'_> {
         order.changed = now;
         let (center, item) = (order.steps[index].center, order.item);
         let number = next(&mut self.plant.numbers.confirmation);
-        let confirmation = Confirmation { id: number, order: id, step, center, item, good, scrap, begin: piece.begin, end: piece.end };
+        let confirmation =
+            Confirmation { id: number, order: id, step, center, item, good, scrap, begin: piece.begin, end: piece.end };
         self.plant.log.confirmations.push(confirmation);
     }
 

@@ -55,7 +55,16 @@ impl<'a> Sim<'a> {
     /// Goes on from what was kept.
     pub fn resume(master: &'a Master, plant: Plant, present: NaiveDate) -> Self {
         let dice = Dice::new(master.seed, master.plant, DICE_OPENING, 0);
-        Self { master, plant, dice, characteristics: characteristics(master), present, connected: false, wishes: Vec::new(), requests_ordered: 0 }
+        Self {
+            master,
+            plant,
+            dice,
+            characteristics: characteristics(master),
+            present,
+            connected: false,
+            wishes: Vec::new(),
+            requests_ordered: 0,
+        }
     }
 
     /// From now on the plant executes what a hub wrote.

@@ -60,7 +60,9 @@ impl Sim<'_> {
                 position[usize::from(need.item)] -= need.required - need.issued;
             }
         }
-        for line in self.plant.open_purchases.iter().filter_map(|order| self.plant.purchases.get(order)).flatten().filter(|l| l.open) {
+        for line in
+            self.plant.open_purchases.iter().filter_map(|order| self.plant.purchases.get(order)).flatten().filter(|l| l.open)
+        {
             position[usize::from(line.item)] += line.quantity - line.received;
         }
         position
@@ -94,7 +96,8 @@ impl Sim<'_> {
                 }
             })
             .collect();
-        let need = |part: &crate::demo::master::Component| Need { item: part.item as u16, required: part.needed(quantity), issued: 0 };
+        let need =
+            |part: &crate::demo::master::Component| Need { item: part.item as u16, required: part.needed(quantity), issued: 0 };
         let order = WorkOrder {
             id,
             item: item as u16,

@@ -67,7 +67,14 @@ impl Sim<'_> {
 
     #[expect(clippy::too_many_arguments, reason = "an inspection names all of it")]
     pub(super) fn open_inspection(
-        &mut self, receipt: Option<u32>, work_order: Option<u32>, item: usize, lot: u32, quantity: i64, when: i64, fail: bool,
+        &mut self,
+        receipt: Option<u32>,
+        work_order: Option<u32>,
+        item: usize,
+        lot: u32,
+        quantity: i64,
+        when: i64,
+        fail: bool,
     ) {
         let id = next(&mut self.plant.numbers.inspection);
         let now = self.plant.now;

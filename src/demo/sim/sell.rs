@@ -24,7 +24,8 @@ impl Sim<'_> {
         let now = self.plant.now;
         let id = next(&mut self.plant.numbers.request);
         let popularity = bill::popularity();
-        let wait = [self.dice.between(2, 6), self.dice.between(7, 18), self.dice.between(19, 40)][self.dice.weighted(&[25, 50, 25])];
+        let wait =
+            [self.dice.between(2, 6), self.dice.between(7, 18), self.dice.between(19, 40)][self.dice.weighted(&[25, 50, 25])];
         let requested = day_no(working_days_after(self.today() + chrono::Days::new(wait as u64), 0));
         let twin = self.master.customers[customer].twin.is_some() && self.dice.chance(300);
         let mut lines: Vec<Request> = Vec::new();
@@ -34,7 +35,21 @@ impl Sim<'_> {
             let quantity = self.dice.between(low, high) * self.master.items[item].carton;
             let (customer, item) = (customer as u16, item as u16);
             let (won, lost, order, promised) = (None, false, None, None);
-            lines.push(Request { request: id, line, customer, twin, item, quantity, requested, created: now, won, lost, order, promised, changed: now });
+            lines.push(Request {
+                request: id,
+                line,
+                customer,
+                twin,
+                item,
+                quantity,
+                requested,
+                created: now,
+                won,
+                lost,
+                order,
+                promised,
+                changed: now,
+            });
         }
         if self.dice.chance(DIRECT) {
             self.book(lines, None);
@@ -116,14 +131,17 @@ impl Sim<'_> {
 
     /// Promises a date: the requested one if stock is left for it, else after a usual time of making.
     pub(super) fn promise(&mut self, order: u32, number: u16, schedule: u16) {
-        let Some(line) = self.plant.sales.get(&order).and_then(|lines| lines.iter().find(|l| (l.line, l.schedule) == (number, schedule))) else {
+        let Some(line) =
+            self.plant.sales.get(&order).and_then(|lines| lines.iter().find(|l| (l.line, l.schedule) == (number, schedule)))
+        else {
             return;
         };
         if !line.open || line.promised.is_some() {
             return;
         }
         let (item, wanted, requested, unshipped) = (line.item, line.quantity, line.requested, line.shipped == 0);
-        let taken: i64 = self.open_lines().filter(|l| l.item == item && l.promised.is_some()).map(|l| l.quantity - l.shipped).sum();
+        let taken: i64 =
+            self.open_lines().filter(|l| l.item == item && l.promised.is_some()).map(|l| l.quantity - l.shipped).sum();
         let spare = self.usable(usize::from(item)) - taken;
         let today = self.today();
         let soonest = day_no(working_days_after(today, if spare >= wanted { 2 } else { 9 }));
@@ -217,8 +235,18 @@ impl Sim<'_> {
         let close = day_no(working_day_before(day_of(now + days * DAY)));
         let customer = self.dice.below(self.master.customers.len() as i64) as u16;
         let per_cent = *self.dice.pick(&[10, 25, 50, 75, 90]);
-        let opportunity =
-            Opportunity { id, customer, item: item as u16, quantity, per_cent, close, created: now, state: 0, order: None, changed: now };
+        let opportunity = Opportunity {
+            id,
+            customer,
+            item: item as u16,
+            quantity,
+            per_cent,
+            close,
+            created: now,
+            state: 0,
+            order: None,
+            changed: now,
+        };
         self.plant.opportunities.insert(id, opportunity);
         let when = now + days * DAY + self.dice.between(-3, 12) * 8 * HOUR;
         self.plant.at(when, Event::OpportunityEnds { opportunity: id });

@@ -1,6 +1,6 @@
 //! Deliveries to customers.
 
-use super::super::plant::{Event, MoveKind, Shipment, next};
+use super::super::plant::{Event, MoveKind, Shipment};
 use super::{Sim, day_no};
 use crate::demo::calendar::{DAY, HOUR, working_days_after};
 

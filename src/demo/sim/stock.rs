@@ -38,8 +38,19 @@ impl Sim<'_> {
     }
 
     /// The lot under which something new is kept: a new one, or the only one of an item without lots.
-    pub(super) fn incoming_lot(&mut self, item: usize, supplier: Option<u16>, supplier_lot: Option<String>, quality: Quality) -> u32 {
-        let known = self.plant.bulk_lots.iter().copied().find(|lot| self.plant.lots.get(lot).is_some_and(|lot| usize::from(lot.item) == item));
+    pub(super) fn incoming_lot(
+        &mut self,
+        item: usize,
+        supplier: Option<u16>,
+        supplier_lot: Option<String>,
+        quality: Quality,
+    ) -> u32 {
+        let known = self
+            .plant
+            .bulk_lots
+            .iter()
+            .copied()
+            .find(|lot| self.plant.lots.get(lot).is_some_and(|lot| usize::from(lot.item) == item));
         match known {
             Some(lot) if !self.master.items[item].lots => lot,
             _ => self.new_lot(item, supplier, supplier_lot, quality),
@@ -57,12 +68,17 @@ impl Sim<'_> {
 
     /// Free stock of `item` at `site`.
     pub(super) fn free(&self, item: usize, site: u8) -> i64 {
-        self.plant.stock[item].iter().filter(|quant| quant.place.site == site && self.is_free(quant)).map(|quant| quant.quantity).sum()
+        self.plant.stock[item]
+            .iter()
+            .filter(|quant| quant.place.site == site && self.is_free(quant))
+            .map(|quant| quant.quantity)
+            .sum()
     }
 
     /// Stock of `item` that is or will be usable, at all sites.
     pub(super) fn usable(&self, item: usize) -> i64 {
-        let usable = |lot: u32| self.plant.lots.get(&lot).is_some_and(|lot| matches!(lot.quality, Quality::Free | Quality::Inspection));
+        let usable =
+            |lot: u32| self.plant.lots.get(&lot).is_some_and(|lot| matches!(lot.quality, Quality::Free | Quality::Inspection));
         self.plant.stock[item].iter().filter(|quant| usable(quant.lot)).map(|quant| quant.quantity).sum()
     }
 
@@ -137,9 +153,28 @@ impl Sim<'_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a movement has this many sides")]
-    fn log_movement(&mut self, kind: MoveKind, item: usize, lot: u32, quantity: i64, from: Option<Place>, to: Option<Place>, document: u32) {
+    fn log_movement(
+        &mut self,
+        kind: MoveKind,
+        item: usize,
+        lot: u32,
+        quantity: i64,
+        from: Option<Place>,
+        to: Option<Place>,
+        document: u32,
+    ) {
         let id = next(&mut self.plant.numbers.movement);
-        self.plant.log.movements.push(Movement { id, kind, item: item as u16, lot, quantity, from, to, at: self.plant.now, document });
+        self.plant.log.movements.push(Movement {
+            id,
+            kind,
+            item: item as u16,
+            lot,
+            quantity,
+            from,
+            to,
+            at: self.plant.now,
+            document,
+        });
     }
 
     /// Refills the second site with finished items.
