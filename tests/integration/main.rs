@@ -8,4 +8,5 @@
     reason = "tests may fail loudly"
 )]
 
+mod connect;
 mod tidy;
