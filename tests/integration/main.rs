@@ -9,4 +9,5 @@
 )]
 
 mod connect;
+mod sql_models;
 mod tidy;
