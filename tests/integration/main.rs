@@ -9,5 +9,6 @@
 )]
 
 mod connect;
+mod loop_;
 mod sql_models;
 mod tidy;
