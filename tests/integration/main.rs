@@ -9,6 +9,6 @@
 )]
 
 mod connect;
-mod loop_;
+mod r#loop;
 mod sql_models;
 mod tidy;

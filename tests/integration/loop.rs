@@ -30,7 +30,7 @@ const FILES: &[(&str, &str)] = &[
         key = ["id"]
         [stream.pr]
         key = ["id"]
-        cursor = { field = "id", kind = "integer" }
+        cursor = { field = "seq", kind = "integer" }
         [write.purchase_requests]
         resource = "pr"
         key = ["ext_ref"]
@@ -106,9 +106,12 @@ const FILES: &[(&str, &str)] = &[
 
 const ERP: &str = "
     create table orders (id text primary key not null, qty integer not null, promised date, status text not null, row_ver integer not null default 1);
-    create table pr (id integer primary key not null, ext_ref text unique, qty integer, status text, row_ver integer not null default 1);
+    create table pr (
+      id integer primary key not null, ext_ref text unique, qty integer, status text, row_ver integer not null default 1, seq integer not null default 1);
     create trigger orders_version after update on orders begin update orders set row_ver = old.row_ver + 1 where id = old.id; end;
-    create trigger pr_version after update on pr begin update pr set row_ver = old.row_ver + 1 where id = old.id; end;
+    create trigger pr_version after update on pr begin
+      update pr set row_ver = old.row_ver + 1, seq = (select max(seq) + 1 from pr) where id = old.id; end;
+    create trigger pr_seq after insert on pr begin update pr set seq = (select max(seq) + 1 from pr) where id = new.id; end;
     insert into orders (id, qty, status) values ('A', 20, 'OPEN'), ('B', 5, 'OPEN'), ('C', 30, 'CLOSED');
     insert into pr (id, ext_ref, qty, status) values (1, null, 7, 'PROPOSED');";
 
@@ -322,7 +325,11 @@ async fn a_change_sent_without_an_answer_is_settled_by_looking() {
 async fn a_runaway_plan_is_refused_whole() {
     let plant = Plant::new();
     let report = plant.run("limited").await;
-    assert!(report.writes.iter().any(|write| write.held.as_ref().is_some_and(|why| why.contains("limit of 1"))), "{:#?}", report.writes);
+    assert!(
+        report.writes.iter().any(|write| write.held.as_ref().is_some_and(|why| why.contains("limit of 1"))),
+        "{:#?}",
+        report.writes
+    );
     assert!(plant.requests().is_empty());
 }
 
