@@ -174,7 +174,7 @@ impl ConnectError {
                 "install the certificate authority of the server in this machine's trust store, or set sslmode=disable in the `url` where the network is trusted"
             }
             Self::Login { has_secret: false, .. } => {
-                "name the password's place in loopline.toml: secret = { env = \"…\" } or { file = \"…\" }"
+                "check the user in the system's `url`; if it has a password, name the place of it in loopline.toml: secret = { env = \"…\" } or { file = \"…\" }"
             }
             Self::Login { .. } => "check the user in the system's `url` and the password that its `secret` names",
             _ => "correct the database's name in the system's `url`",

@@ -8,4 +8,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod connect;
+mod r#loop;
+mod sql_models;
 mod tidy;

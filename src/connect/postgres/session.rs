@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -65,17 +66,27 @@ pub(super) async fn connect(system: &System, secret: Option<Secret>, purpose: Pu
 async fn client(system: &System, address: &Address, has_secret: bool) -> Result<Client, ConnectError> {
     let fail = |error| opening_failure(&system.name, address, has_secret, error);
     let mode = address.config.get_ssl_mode();
-    if mode != SslMode::Disable {
-        match address.config.connect(tls(system, address)?).await {
-            Ok((client, connection)) => return Ok(drive(&system.name, client, connection)),
-            Err(error) if mode == SslMode::Prefer && is_tls(&error) => {
-                tracing::warn!(system = system.name, error = %error, "no trusted encryption with the server; going on without (sslmode=prefer)");
-            }
-            Err(error) => return Err(fail(error)),
-        }
+    if mode == SslMode::Disable {
+        return plain(system, address).await.map_err(fail);
     }
+    match address.config.connect(tls(system, address)?).await {
+        Ok((client, connection)) => Ok(drive(&system.name, client, connection)),
+        Err(untrusted) if mode == SslMode::Prefer && is_tls(&untrusted) => match plain(system, address).await {
+            Ok(client) => {
+                tracing::warn!(system = system.name, error = %untrusted, "no trusted encryption with the server; going on without (sslmode=prefer)");
+                Ok(client)
+            }
+            // Servers that insist on encryption say so in this way; what is missing then is trust.
+            Err(error) if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => Err(fail(untrusted)),
+            Err(error) => Err(fail(error)),
+        },
+        Err(error) => Err(fail(error)),
+    }
+}
+
+async fn plain(system: &System, address: &Address) -> Result<Client, tokio_postgres::Error> {
     let mut config = address.config.clone();
-    let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await.map_err(fail)?;
+    let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
     Ok(drive(&system.name, client, connection))
 }
 

@@ -144,7 +144,9 @@ async fn settle(client: &impl GenericClient, table: &Table, change: &RowChange, 
     }
 }
 
-/// Values travel as text; the statement casts each to its column's type.
+/// Values travel as text (`None` is null); the statement casts each to its column's type.
+type Texts = Vec<Option<String>>;
+
 fn parameters(values: &[Option<String>]) -> Vec<(&(dyn ToSql + Sync), Type)> {
     values.iter().map(|value| (value as &(dyn ToSql + Sync), Type::TEXT)).collect()
 }
@@ -210,7 +212,7 @@ impl Table {
     }
 
     /// The statement of a change and what it binds; `None` if an update sets nothing.
-    fn statement(&self, change: &RowChange) -> Result<Option<(String, Vec<Option<String>>)>, String> {
+    fn statement(&self, change: &RowChange) -> Result<Option<(String, Texts)>, String> {
         let (name, set) = (&self.catalog.sql_name, assigned(change));
         let mut values = self.bind(&set)?;
         let sql = match change.operation {
@@ -252,7 +254,7 @@ impl Table {
     }
 
     /// The values of a row as text, in the order of its columns.
-    fn bind(&self, row: &Row) -> Result<Vec<Option<String>>, String> {
+    fn bind(&self, row: &Row) -> Result<Texts, String> {
         let bind = |(name, value): (&String, &serde_json::Value)| {
             let (column, kind) = self.column(name)?;
             if value.is_null() {
