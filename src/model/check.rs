@@ -129,8 +129,8 @@ pub(super) async fn failed(
     let mut failed = vec![];
     // Nulls are found in one reading of the table.
     let columns: Vec<&Rule> = rules.iter().filter(|rule| matches!(rule.kind, RuleKind::NotNull(_))).collect();
-    let nulls = columns.iter().filter_map(|rule| match &rule.kind {
-        RuleKind::NotNull(column) => Some(format!("count(*) - count({})", quoted(column))),
+    let nulls = columns.iter().enumerate().filter_map(|(nth, rule)| match &rule.kind {
+        RuleKind::NotNull(column) => Some(format!("count(*) - count({}) as n{nth}", quoted(column))),
         _ => None,
     });
     let nulls = nulls.collect::<Vec<_>>().join(", ");

@@ -26,8 +26,8 @@ pub(super) fn sql_name(data_type: &DataType) -> String {
     }
 }
 
-/// Whether every value of `from` is a value of `to`. A decimal may grow in scale; that its whole digits fit is checked row by row when it is
-/// converted, as for integers that become decimals.
+/// Whether a value of `from` either is a value of `to` or is refused when its row is converted: an integer out of range, a decimal with too many
+/// whole digits. What could change a value silently does not fit.
 pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
     use DataType::{
         Decimal128, Float16, Float32, Float64, Int8, Int16, Int32, Int64, Null, Timestamp, UInt8, UInt16, UInt32, UInt64,
@@ -38,8 +38,7 @@ pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
     let integer = |t: &DataType| matches!(t, Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64);
     match to {
         DataType::Utf8 => matches!(from, DataType::LargeUtf8 | DataType::Utf8View),
-        Int32 => matches!(from, Int8 | Int16 | UInt8 | UInt16),
-        Int64 => integer(from),
+        Int32 | Int64 => integer(from),
         Float64 => matches!(from, Float16 | Float32),
         Decimal128(_, scale) => integer(from) || matches!(from, Decimal128(_, s) if s <= scale),
         Timestamp(_, Some(_)) => matches!(from, Timestamp(_, Some(_))),
@@ -91,7 +90,7 @@ mod tests {
         let decimal = DataType::Decimal128;
         for (from, to, expected) in [
             (DataType::Utf8View, DataType::Utf8, true),
-            (DataType::Int64, DataType::Int32, false),
+            (DataType::Int64, DataType::Int32, true),
             (DataType::Int32, DataType::Int64, true),
             (DataType::Int64, decimal(18, 6), true),
             (decimal(10, 2), decimal(18, 6), true),
