@@ -43,7 +43,8 @@ impl Source {
         let session = connect(system, secret, Purpose::Read).await?;
         // Before the snapshot: a transaction that commits in between is in the snapshot, one that begins in between is younger than the bound.
         let safe_until = catalog::oldest_open_transaction(&session.client).await.map_err(fail)?;
-        let begin = "begin isolation level repeatable read read only; select pg_catalog.now()"; // the first query takes the snapshot
+        // The first query takes the snapshot.
+        let begin = "begin isolation level repeatable read read only; select pg_catalog.now(); savepoint stream";
         session.client.batch_execute(begin).await.map_err(fail)?;
         Ok(Self { system: system.name.clone(), zone: system.time_zone, session: Arc::new(Mutex::new(session)), safe_until })
     }
@@ -55,24 +56,15 @@ impl crate::connect::Source for Source {
         let place = Place::stream(&self.system, &stream.name);
         check_after(&place, stream, after)?;
         let session = Arc::clone(&self.session).lock_owned().await;
+        let fail = |error| failure(&place.system, &format!("reading stream \"{}\"", place.name), error);
+        // An error in the last reading leaves the transaction unusable up to here; the snapshot stays the same.
+        session.client.batch_execute("rollback to savepoint stream").await.map_err(fail)?;
         let table = catalog::describe(&session.client, &place, session.schema.as_deref(), &stream.table).await?;
-        let plan = Plan::new(place, &table, stream, after, self.zone)?;
-        let copy = start(&session, &plan).await.map_err(|error| plan.failure(error))?;
+        let plan = Plan::new(Arc::clone(&place), &table, stream, after, self.zone)?;
+        let copy = session.client.copy_out(&plan.sql).await.map_err(fail)?;
         let is_timestamp = stream.cursor.as_ref().is_some_and(|cursor| cursor.kind == CursorKind::Timestamp);
         let safe_until = self.safe_until.filter(|_| is_timestamp).map(CursorValue::Timestamp);
         Ok(Reading { schema: Arc::clone(&plan.schema), batches: batches(session, copy, plan), safe_until })
-    }
-}
-
-/// Starts the copy. If the server refuses it, the transaction lives on for the other streams.
-async fn start(session: &Session, plan: &Plan) -> Result<CopyOutStream, tokio_postgres::Error> {
-    session.client.batch_execute("savepoint stream").await?;
-    match session.client.copy_out(&plan.sql).await {
-        Ok(copy) => Ok(copy),
-        Err(error) => {
-            session.client.batch_execute("rollback to savepoint stream").await?;
-            Err(error)
-        }
     }
 }
 
