@@ -91,7 +91,7 @@ fn item(plant: u32, index: usize, dice: &mut Dice) -> Item {
     };
     let packaging = index >= ITEMS - PACKAGING;
     let bulk = match level {
-        Level::Base => index % 3 == 0,
+        Level::Base => index.is_multiple_of(3),
         Level::Bought => index < FIRST_BOUGHT + BULK,
         _ => false,
     };
@@ -190,21 +190,21 @@ pub fn lots_and_times(items: &mut [Item], centers: &[Center], dice: &mut Dice) {
         };
         item.lot = round_up(item.daily * days / 1_000, item.multiple).max(item.multiple);
     }
-    for index in 0..FIRST_BOUGHT {
-        let route: Vec<usize> = match items[index].level {
+    for (index, item) in items.iter_mut().enumerate().take(FIRST_BOUGHT) {
+        let route: Vec<usize> = match item.level {
             Level::Finished => vec![9 + index % 2, 11],
             Level::Semi => {
                 let first = 4 + index % 4;
                 vec![first, if dice.chance(500) { 8 } else { 4 + (first - 3) % 4 }]
             }
-            Level::Base if items[index].unit == Unit::Gram => vec![index / 3 % 2],
+            Level::Base if item.unit == Unit::Gram => vec![index / 3 % 2],
             _ => vec![2 + index % 2],
         };
-        items[index].steps = route
+        item.steps = route
             .into_iter()
             .map(|center| Step { center, setup_s: 60 * dice.between(12, 35), run_us: dice.between(60, 140) })
             .collect();
-        items[index].lead_days = match items[index].level {
+        item.lead_days = match item.level {
             Level::Finished => 8,
             _ => 7,
         };
@@ -260,5 +260,4 @@ fn round_up(quantity: i64, multiple: i64) -> i64 {
     (quantity + multiple - 1) / multiple * multiple
 }
 
-#[expect(clippy::assertions_on_constants, reason = "the plant's size is part of its contract")]
 const _: () = assert!(FIRST_BOUGHT + BOUGHT == ITEMS);

@@ -237,7 +237,8 @@ fn an_edit_by_hand_moves_the_stamp_past_every_other() {
     let dir = tempfile::tempdir().unwrap();
     run(create(&options(dir.path(), 1))).unwrap();
     for product in &PRODUCTS {
-        let connection = rusqlite::Connection::open(dir.path().join(format!(".loopline/demo/{}.sqlite", product.system))).unwrap();
+        let connection =
+            rusqlite::Connection::open(dir.path().join(format!(".loopline/demo/{}.sqlite", product.system))).unwrap();
         for table in product.tables {
             let Some(stamp) = table.stamp else { continue };
             let name = format!("\"{}\"", table.name);

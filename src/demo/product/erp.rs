@@ -346,8 +346,11 @@ fn planning(view: &View<'_>, index: usize, item: &Item, site: usize) -> [Value<'
         "F"
     };
     // Part of the bought items has no safety stock in the ERP: the hub's own policy applies.
-    let safety =
-        if made || index % 4 == 0 { quantity(if site == 1 { item.safety * 3 / 10 } else { item.safety }) } else { Value::Null };
+    let safety = if made || index.is_multiple_of(4) {
+        quantity(if site == 1 { item.safety * 3 / 10 } else { item.safety })
+    } else {
+        Value::Null
+    };
     [
         number(item).into(),
         view.master.site_code(site).into(),

@@ -23,8 +23,7 @@ impl Sim<'_> {
             self.promise_again();
         }
         let mut position = self.positions();
-        for item in 0..self.master.items.len() {
-            let known = &self.master.items[item];
+        for (item, known) in self.master.items.iter().enumerate() {
             let (lot, level) = (known.lot, known.level);
             // With a hub that proposes purchases the buyer only acts by himself when it gets tight.
             let reorder = if self.connected && level == Level::Bought { known.reorder / 2 } else { known.reorder };

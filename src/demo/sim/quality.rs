@@ -65,7 +65,6 @@ impl Sim<'_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an inspection names all of it")]
     pub(super) fn open_inspection(
         &mut self,
         receipt: Option<u32>,

@@ -89,7 +89,6 @@ impl Sim<'_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a complaint names all of it")]
     fn maybe_complain(&mut self, order: u32, shipment: u32, customer: u16, item: u16, lot: u32, quantity: i64, delivered: i64) {
         let faulty = self.plant.lots.get(&lot).is_some_and(|lot| lot.faulty);
         if self.dice.chance(if faulty { 350 } else { 3 }) {

@@ -152,7 +152,6 @@ impl Sim<'_> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a movement has this many sides")]
     fn log_movement(
         &mut self,
         kind: MoveKind,
@@ -184,11 +183,8 @@ impl Sim<'_> {
         for line in self.open_lines().filter(|line| line.site == 1 && line.promised.unwrap_or(line.requested) <= horizon) {
             wanted[usize::from(line.item)] += line.quantity - line.shipped;
         }
-        for item in 0..self.master.items.len() {
-            if self.master.items[item].level != Level::Finished {
-                continue;
-            }
-            let daily = self.master.items[item].daily * SECOND_SITE / 1_000;
+        for (item, known) in self.master.items.iter().enumerate().filter(|(_, known)| known.level == Level::Finished) {
+            let daily = known.daily * SECOND_SITE / 1_000;
             let there = self.free(item, 1);
             if there >= wanted[item] + daily * 3 / 1_000 {
                 continue;
