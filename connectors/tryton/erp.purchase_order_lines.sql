@@ -49,4 +49,5 @@ join product_template as t on t.id = p.template
 join product_uom as u on u.id = l.unit
 join product_uom as d on d.id = t.default_uom
 join currency_currency as y on y.id = o.currency
+left join moves as m on m.line = l.id
 where l.quantity > 0

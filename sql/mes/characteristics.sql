@@ -2,7 +2,7 @@
 create table characteristics (
   plan_id           text not null,                       -- inspection plan
   characteristic_id text not null,                       -- unique over all plans of the system
-  item_id           text not null references xref.items, -- of which item
+  item_id           text references xref.items,          -- of which item; null: of several
   operation_no      int,                                 -- at which step; null: at receipt or at the end
   name              text not null,                       -- what is measured
   unit              text,                                -- of the values
