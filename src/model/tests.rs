@@ -26,12 +26,18 @@ const PROJECT: [(&str, &str); 12] = [
         "connectors/acme/erp.items.sql",
         "-- the map of items\nselect\n  parts.id as item_id,\n  name,\n  case state when 'A' then 'active' when 'X' then 'inactive' end as status,\n  cast(id as text) as source_id\nfrom parts\n",
     ),
-    ("connectors/acme/write.requests.sql", "select r.request_id as id, o.qty, r._reason from outbox.requests r join orders o on o.id = r.request_id\n"),
+    (
+        "connectors/acme/write.requests.sql",
+        "select r.request_id as id, o.qty, r._reason from outbox.requests r join orders o on o.id = r.request_id\n",
+    ),
     (
         "sql/erp/items.sql",
         "-- One row per item.\ncreate table items (\n  item_id text not null references xref.items, -- own key\n  name text, -- text\n  status text not null, -- active, inactive\n  primary key (item_id)\n);\n",
     ),
-    ("sql/erp/sites.sql", "-- No product keeps these.\ncreate table sites (\n  site_id text not null, -- key\n  primary key (site_id)\n);\n"),
+    (
+        "sql/erp/sites.sql",
+        "-- No product keeps these.\ncreate table sites (\n  site_id text not null, -- key\n  primary key (site_id)\n);\n",
+    ),
     (
         "sql/xref/items.sql",
         "--! description = \"Who is who\"\n--! key = [\"system\", \"source_key\"]\nselect system, item_id as source_key, case system when 'erp' then item_id else system || ':' || item_id end as hub_id, 'rule' as rule, 1.0 as score\nfrom mapped.erp__items where system <> 'mes'\n",
@@ -96,11 +102,11 @@ fn text(values: &[Option<&str>]) -> ArrayRef {
 }
 
 fn parts(rows: &[(&str, &str)]) -> RecordBatch {
-    let column = |pick: fn(&(&str, &str)) -> String| {
-        Arc::new(StringArray::from(rows.iter().map(pick).collect::<Vec<_>>())) as ArrayRef
-    };
+    let column =
+        |pick: fn(&(&str, &str)) -> String| Arc::new(StringArray::from(rows.iter().map(pick).collect::<Vec<_>>())) as ArrayRef;
     let names = column(|row| format!("part {}", row.0));
-    RecordBatch::try_from_iter([("id", column(|row| row.0.into())), ("name", names), ("state", column(|row| row.1.into()))]).unwrap()
+    RecordBatch::try_from_iter([("id", column(|row| row.0.into())), ("name", names), ("state", column(|row| row.1.into()))])
+        .unwrap()
 }
 
 fn orders(ids: &[&str]) -> RecordBatch {
@@ -154,7 +160,8 @@ impl Bench {
     async fn build(&mut self, as_of: &str) -> Result<(Built, Option<Cut>), ModelError> {
         let project = load(&self.root);
         let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
-        let targets: Vec<TableName> = graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| node.table.clone()).collect();
+        let targets: Vec<TableName> =
+            graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| node.table.clone()).collect();
         let mut pinned = BTreeMap::new();
         for input in graph.nodes.iter().flat_map(|node| &node.inputs).filter(|input| input.schema == "raw") {
             pinned.extend(self.store.latest(input).await.unwrap().map(|version| (input.clone(), version)));
@@ -168,7 +175,8 @@ impl Bench {
         let raw: BTreeMap<TableName, u64> = pinned.iter().map(|(name, version)| (name.clone(), version.version)).collect();
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
-        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: project.memory_limit_bytes };
+        let context =
+            BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: project.memory_limit_bytes };
         let mut built = build(&project, &graph, &targets, context, &Quiet).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
@@ -188,7 +196,9 @@ impl Bench {
 
 fn lines(batch: &RecordBatch) -> Vec<String> {
     let cell = |column: &ArrayRef, row: usize| array_value_to_string(column, row).unwrap();
-    (0..batch.num_rows()).map(|row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join("|")).collect()
+    (0..batch.num_rows())
+        .map(|row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join("|"))
+        .collect()
 }
 
 fn outcomes(built: &Built) -> BTreeMap<String, (ModelOutcome, String)> {
@@ -201,8 +211,12 @@ async fn contracts_are_filled_and_models_built() {
     let (built, cut) = bench.build("2026-03-04T05:06:07Z").await.unwrap();
     let cut = cut.unwrap();
     assert!(built.failed_checks.is_empty(), "{:?}", built.failed_checks);
-    let items = bench.rows(&cut, "select system, item_id, source_item_id, status, source_id, deleted from erp.items order by 1, 2").await;
-    assert_eq!(items, ["crm|crm:c1|c1|active|c1|false", "erp|1|1|active|1|false", "erp|2|2|active|2|false", "erp|3|3|inactive|3|false"]);
+    let items =
+        bench.rows(&cut, "select system, item_id, source_item_id, status, source_id, deleted from erp.items order by 1, 2").await;
+    assert_eq!(
+        items,
+        ["crm|crm:c1|c1|active|c1|false", "erp|1|1|active|1|false", "erp|2|2|active|2|false", "erp|3|3|inactive|3|false"]
+    );
     assert_eq!(bench.rows(&cut, "select * from scm.doubled order by status").await, ["active|6", "inactive|2"]);
     assert_eq!(bench.rows(&cut, "select * from scm.today").await, ["2026-03-04|2026-03-04T00:00:00Z|4"]);
     assert_eq!(bench.rows(&cut, "select count(*) from erp.sites").await, ["0"]);
@@ -319,7 +333,10 @@ fn statements_are_checked_when_the_graph_is_made() {
         model("select * from mrp((select 1))"),
         model("select * from mpr('erp.items')"),
         model("select status from scm.doubled"),
-        refused("sql/xref/items.sql", "--! description = \"x\"\n--! key = [\"system\", \"source_key\"]\nselect system, item_id as source_key, item_id as hub_id from erp.items\n"),
+        refused(
+            "sql/xref/items.sql",
+            "--! description = \"x\"\n--! key = [\"system\", \"source_key\"]\nselect system, item_id as source_key, item_id as hub_id from erp.items\n",
+        ),
         refused("connectors/acme/erp.items.sql", "select id as item_id from part"),
         refused("connectors/acme/erp.items.sql", "select id as item_id from erp.items"),
         refused("connectors/acme/erp.items.sql", "select id as item_id, now() as changed_at from parts"),
@@ -330,7 +347,11 @@ fn statements_are_checked_when_the_graph_is_made() {
 async fn planned(path: &str, body: &str) -> String {
     let project = load(&folder(&[(path, body)]));
     let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
-    let schemas = [("raw.erp__parts", parts(&[]).schema()), ("raw.crm__parts", parts(&[]).schema()), ("raw.erp__orders", orders(&[]).schema())];
+    let schemas = [
+        ("raw.erp__parts", parts(&[]).schema()),
+        ("raw.crm__parts", parts(&[]).schema()),
+        ("raw.erp__orders", orders(&[]).schema()),
+    ];
     let raw = schemas.into_iter().map(|(name, schema)| (table(name), schema)).collect();
     graph.check(&project, &raw).await.map(|()| "no error".to_owned()).unwrap_or_else(|errors| told(&errors))
 }
@@ -355,7 +376,10 @@ async fn columns_and_types_are_checked_without_rows() {
         (model, "--! description = \"x\"\n--! clock = \"day\"\nselect * from mrp('erp.items')"),
         (model, "--! description = \"x\"\nselect * from trace('erp.items')"),
         (model, "--! description = \"x\"\nselect status + 1 as a from erp.items where status = date '2026-01-01'"),
-        ("connectors/acme/write.requests.sql", "select request_id as idd, 1 as quantity from outbox.requests join orders on true"),
+        (
+            "connectors/acme/write.requests.sql",
+            "select request_id as idd, 1 as quantity from outbox.requests join orders on true",
+        ),
     ] {
         told_all.push(format!("{}\n{}", body.replace('\n', " "), planned(path, body).await));
     }
@@ -364,7 +388,9 @@ async fn columns_and_types_are_checked_without_rows() {
 
 /// What one expression yields, with its type.
 async fn value(expression: &str) -> String {
-    let body = format!("--! description = \"x\"\n--! clock = \"day\"\nselect {expression} as v from (select date '2026-03-29' as d, timestamp '2026-03-29T01:30:00' as t, cast(7 as decimal(18,6)) as q, cast(0.1 as decimal(18,6)) as p, cast('2026-03-28T23:30:00Z' as timestamp(6) with time zone) as z, 3 as i) s");
+    let body = format!(
+        "--! description = \"x\"\n--! clock = \"day\"\nselect {expression} as v from (select date '2026-03-29' as d, timestamp '2026-03-29T01:30:00' as t, cast(7 as decimal(18,6)) as q, cast(0.1 as decimal(18,6)) as p, cast('2026-03-28T23:30:00Z' as timestamp(6) with time zone) as z, 3 as i) s"
+    );
     let project = load(&folder(&[("sql/scm/doubled.sql", &body)]));
     let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
     let as_of = "2026-03-04T05:06:07Z".parse().unwrap();
