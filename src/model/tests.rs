@@ -291,7 +291,10 @@ async fn a_stream_that_was_never_pulled_is_named() {
     let lease = store.control.lease().unwrap();
     let mut bench = Bench { root, store, _lease: lease, pulls: 0 };
     let error = bench.build("2026-03-04T05:06:07Z").await.map(|_| ()).unwrap_err();
-    insta::assert_snapshot!(told(&[error]), @"");
+    insta::assert_snapshot!(told(&[error]), @r#"
+    connectors/acme/erp.items.sql: system crm, stream parts: raw.crm__parts does not exist yet
+      hint: pull it first: loopline pull crm
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,7 +320,30 @@ async fn a_reader_only_reads() {
         let error = reader.query(sql, 10).await.map(|_| ()).unwrap_err();
         told_all.push(format!("{} => {}", sql.replace('\n', " "), told(&[error])));
     }
-    insta::assert_snapshot!(told_all.join("\n"), @"");
+    insta::assert_snapshot!(told_all.join("\n"), @r#"
+    drop table erp.items => query, line 1: this is not a select
+      hint: write one select, and nothing else
+    create external table x stored as csv location '/etc/passwd' => query, line 1: this is not a select
+      hint: write one select, and nothing else
+    copy (select 1) to '/tmp/x.csv' => query, line 1: this is not a select
+      hint: write one select, and nothing else
+    insert into erp.items values (1) => query, line 1: this is not a select
+      hint: write one select, and nothing else
+    select * from '/etc/passwd' => query, line 1: unknown table /etc/passwd
+      hint: a table's name has two parts: schema.name
+    select * from "/etc/passwd" => query, line 1: unknown table /etc/passwd
+      hint: a table's name has two parts: schema.name
+    select * from erp.itmes => query, line 1: run 1 made no table erp.itmes
+      hint: did you mean erp.items?
+    select   item_nr from erp.items => query, line 2: unknown column item_nr
+      hint: did you mean item_id?
+    select 1; select 2 => query, line 1: there are 2 statements in it
+      hint: write one select, and nothing else
+    set datafusion.execution.target_partitions = 1 => query, line 1: this is not a select
+      hint: write one select, and nothing else
+    select * from scm.counts join scm.doubled on true where status = 'x' => query, line 1: column status is in several tables
+      hint: write which table's: t.column
+    "#);
     let (rows, more) = reader.query("select * from erp.items", 2).await.unwrap();
     assert_eq!((rows.iter().map(RecordBatch::num_rows).sum::<usize>(), more), (2, true));
 }
@@ -341,7 +367,30 @@ fn statements_are_checked_when_the_graph_is_made() {
         refused("connectors/acme/erp.items.sql", "select id as item_id from erp.items"),
         refused("connectors/acme/erp.items.sql", "select id as item_id, now() as changed_at from parts"),
     ];
-    insta::assert_snapshot!(told_all.join("\n"), @"");
+    insta::assert_snapshot!(told_all.join("\n"), @r#"
+    sql/scm/doubled.sql:2: unknown table erp.itmes
+      hint: did you mean erp.items?
+    sql/scm/doubled.sql:2: raw.erp__parts: only maps read raw tables
+      hint: read the contract that it is mapped to
+    sql/scm/doubled.sql:2: write.erp__requests: nothing reads the results of write maps
+      hint: read the outbox model
+    sql/scm/doubled.sql:2: scm.doubled uses the clock without declaring it
+      hint: say how often that changes the rows, at the top of the file: --! clock = "day" (minute, hour, day or month)
+    sql/scm/doubled.sql:2: mrp, argument 1: (SELECT 1) is not the name of a table
+      hint: mrp takes names of tables as text: mrp('schema.table', …); put a query into a model of its own
+    sql/scm/doubled.sql:2: unknown table function mpr
+      hint: there are: mrp, net_requirements, atp, schedule, trace, generate_series, range, unnest
+    sql/scm/doubled.sql:2: these tables need one another: scm.doubled reads scm.doubled
+      hint: break the circle; identity models (xref.*) read mapped.* tables, not contracts
+    sql/xref/items.sql:3: these tables need one another: erp.items reads xref.items reads erp.items
+      hint: break the circle; identity models (xref.*) read mapped.* tables, not contracts
+    connectors/acme/erp.items.sql:1: unknown stream part
+      hint: did you mean parts? streams are declared in connector.toml
+    connectors/acme/erp.items.sql:1: a map reads only its own streams, not erp.items
+      hint: a bare name is a stream: from stream_name
+    connectors/acme/erp.items.sql:1: a map may not use the clock
+      hint: use the clock in a model instead: a map yields what the source says
+    "#);
 }
 
 async fn planned(path: &str, body: &str) -> String {
@@ -383,7 +432,56 @@ async fn columns_and_types_are_checked_without_rows() {
     ] {
         told_all.push(format!("{}\n{}", body.replace('\n', " "), planned(path, body).await));
     }
-    insta::assert_snapshot!(told_all.join("\n"), @"");
+    insta::assert_snapshot!(told_all.join("\n"), @r#"
+    no error
+    select id as item_id, name as label, 'x' as status from parts
+    connectors/acme/erp.items.sql:1: column label is not in contract erp.items (sql/erp/items.sql)
+    connectors/acme/erp.items.sql:1: column name of contract erp.items (sql/erp/items.sql:4) is missing
+      hint: if the product has no such field: cast(null as text) as name
+    select   id as item_id, name,   1 as status from parts
+    connectors/acme/erp.items.sql:3: column status is bigint, but contract erp.items says text
+      hint: cast it where no value can be lost: cast(status as text)
+    select id as item_id, nmae as name, 'x' as status from parts
+    connectors/acme/erp.items.sql:1: unknown column nmae
+      hint: did you mean name?
+    select id as item_id, name, 'x' as status, '2026-01-01' as changed_at from parts
+    connectors/acme/erp.items.sql:1: column changed_at is text, but contract erp.items says timestamp with time zone
+      hint: cast it: cast(changed_at as timestamp(6) with time zone)
+    --! description = "x" select   sttus from erp.items
+    sql/scm/doubled.sql:3: unknown column sttus
+      hint: did you mean status?
+    --! description = "x" select count(*) from erp.items
+    sql/scm/doubled.sql:2: column 1 has no name: count(*)
+      hint: name it: … as name
+    --! description = "x" select status, status from erp.items
+    sql/scm/doubled.sql:2: Projections require unique expression names but the expression "erp.items.status" at position 0 and "erp.items.status" at position 1 have the same name. Consider aliasing ("AS") one of them.
+    --! description = "x" select null as a from erp.items
+    sql/scm/doubled.sql:2: column a is null, which no table holds
+      hint: give it a type: cast(null as text)
+    --! description = "x" select cast('2026-01-01' as timestamp) as a from erp.items
+    sql/scm/doubled.sql:2: column a is timestamp without time zone, which no table holds
+      hint: an instant needs a zone: … at time zone 'UTC' (or its own), or cast it to a date
+    --! description = "x" --! key = ["stats"] select status from erp.items
+    sql/scm/doubled.sql:1: the header's key names stats, which the statement does not yield
+      hint: did you mean status?
+    --! description = "x" --! checks = ["stats = 'a'"] select status from erp.items
+    sql/scm/doubled.sql:2: check "stats = 'a'": unknown column stats
+      hint: did you mean status?
+    --! description = "x" --! clock = "day" select * from mrp('erp.items')
+    sql/scm/doubled.sql:3: mrp, tables: 5 are needed, 1 named
+      hint: mrp('demand', 'supply', 'items', 'bom', 'proposals')
+    --! description = "x" select * from trace('erp.items')
+    sql/scm/doubled.sql:2: trace, tables: 2 are needed, 1 named
+      hint: trace('links', 'seeds')
+    --! description = "x" select status + 1 as a from erp.items where status = date '2026-01-01'
+    sql/scm/doubled.sql:2: Cannot coerce arithmetic expression Utf8 + Int64 to valid types
+    select request_id as idd, 1 as quantity from outbox.requests join orders on true
+    connectors/acme/write.requests.sql:1: key in connector.toml names id, which the statement does not yield
+      hint: did you mean idd?
+    connectors/acme/write.requests.sql:1: stream orders has no column idd
+      hint: did you mean id?
+    connectors/acme/write.requests.sql:1: stream orders has no column quantity
+    "#);
 }
 
 /// What one expression yields, with its type.
@@ -487,5 +585,93 @@ async fn sql_means_what_models_rely_on() {
     ] {
         told_all.push(value(expression).await);
     }
-    insta::assert_snapshot!(told_all.join("\n"), @"");
+    insta::assert_snapshot!(told_all.join("\n"), @r#"
+    t at time zone 'Europe/Berlin' = 2026-03-29T00:30:00Z Timestamp(µs, "UTC")
+    (cast('2026-07-01T12:00:00' as timestamp)) at time zone 'America/New_York' = 2026-07-01T16:00:00Z Timestamp(µs, "UTC")
+    z at time zone 'Europe/Berlin' = 2026-03-28T23:30:00Z Timestamp(µs, "UTC")
+    cast(z at time zone 'Europe/Berlin' as date) = 2026-03-29 Date32
+    cast(z as date) = 2026-03-28 Date32
+    date_trunc('day', z) = 2026-03-28T00:00:00Z Timestamp(µs, "UTC")
+    date_trunc('day', z at time zone 'Europe/Berlin') = 2026-03-28T23:00:00Z Timestamp(µs, "UTC")
+    cast(d as timestamp(6) with time zone) = 2026-03-29T00:00:00Z Timestamp(µs, "UTC")
+    cast(t as timestamp(6) with time zone) = 2026-03-29T01:30:00Z Timestamp(µs, "UTC")
+    now() = 2026-03-04T00:00:00Z Timestamp(µs, "UTC")
+    now() - interval '30 days' = 2026-02-02T00:00:00Z Timestamp(µs, "UTC")
+    current_date + 7 = 2026-03-11 Date32
+    current_date - interval '1 month' = 2026-02-04 Date32
+    current_date + interval '1 day' * i: sql/scm/doubled.sql:3: Cannot get result type for temporal operation Interval(MonthDayNano) * Int64: Invalid argument error: Invalid interval arithmetic operation: Interval(MonthDayNano) * Interval(MonthDayNano)
+    current_date - d = -25 Int64
+    d - interval '1 day' = 2026-03-28 Date32
+    date_part('day', now() - z) = -24 Int32
+    extract(epoch from now() - z) = -2158200.0 Float64
+    extract(epoch from (now() - z)) / 86400 = -24.979166666666668 Float64
+    extract(isodow from d) = 7 Int32
+    extract(week from d) = 13 Int32
+    to_char(d, '%G-W%V') = 2026-W13 Utf8
+    date_bin(interval '7 days', z) = 2026-03-26T00:00:00Z Timestamp(µs, "UTC")
+    q * p = 0.700000000000 Decimal128(37, 12)
+    q / 3 = 2.3333333333 Decimal128(22, 10)
+    q / p = 70.0000000000 Decimal128(28, 10)
+    q * 1.5 = 10.5 Float64
+    q * 0.1 = 0.7000000000000001 Float64
+    cast(q * 0.1 as decimal(18,6)) = 0.700000 Decimal128(18, 6)
+    q + i = 10.000000 Decimal128(27, 6)
+    sum(q) = 7.000000 Decimal128(28, 6)
+    avg(q) = 7.0000000000 Decimal128(22, 10)
+    sum(i) = 3 Int64
+    count(*) = 1 Int64
+    7 / 2 = 3 Int64
+    7 / 2.0 = 3.5 Float64
+    cast(7 as double) / 0 = inf Float64
+    7 / 0: sql/scm/doubled.sql: scm.doubled failed while it ran (Arrow error: Divide by zero error)
+    q / 0: sql/scm/doubled.sql: scm.doubled failed while it ran (Arrow error: Divide by zero error)
+    i / nullif(0, 0) =  Int64
+    round(q / 3, 2) = 2.33 Decimal128(22, 2)
+    ceil(q / 3) = 3.0000000000 Decimal128(22, 10)
+    floor(q) = 7.000000 Decimal128(18, 6)
+    greatest(q, 8) = 8.000000 Decimal128(26, 6)
+    coalesce(null, q) = 7.000000 Decimal128(18, 6)
+    cast('12.3456789' as decimal(18,6)) = 12.345679 Decimal128(18, 6)
+    cast('abc' as decimal(18,6)): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
+    caused by
+    Arrow error: Cast error: Cannot cast string 'abc' to value of Decimal128(38, 10) type)
+    cast('1e3' as decimal(18,6)): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
+    caused by
+    Arrow error: Cast error: Cannot cast string '1e3' to value of Decimal128(38, 10) type)
+    cast('99999999999999' as decimal(18,6)): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
+    caused by
+    Arrow error: Invalid argument error: 99999999999999.000000 is too large to store in a Decimal128 of precision 18. Max is 999999999999.999999)
+    cast('2026-02-30' as date): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
+    caused by
+    Arrow error: Cast error: Cannot cast string '2026-02-30' to value of Date32 type)
+    cast('20260203' as date) = 2026-02-03 Date32
+    cast(1e20 as bigint): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
+    caused by
+    Arrow error: Cast error: Can't cast value 1e20 to type Int64)
+    to_timestamp(1767225600) = 2026-01-01T00:00:00Z Timestamp(µs, "UTC")
+    to_timestamp_micros(1767225600000000) = 2026-01-01T00:00:00Z Timestamp(µs, "UTC")
+    arrow_cast(to_timestamp(1767225600), 'Timestamp(Microsecond, Some("UTC"))') = 2026-01-01T00:00:00Z Timestamp(µs, "UTC")
+    lpad(cast(i as text), 5, '0') = 00003 Utf8
+    split_part('a-b', '-', 2) = b Utf8
+    regexp_replace('A-01', '[^0-9]', '') = -01 Utf8
+    'a' || null =  Utf8
+    concat('a', null, 'b') = ab Utf8
+    string_agg('a', ',') = a Utf8
+    stddev(q) =  Float64
+    approx_percentile_cont(q, 0.9) = 7.0 Float64
+    row_number() over (order by i) = 1 Int64
+    sum(q) over (order by d rows between unbounded preceding and current row) = 7.000000 Decimal128(28, 6)
+    lag(q) over (order by d) =  Decimal128(18, 6)
+    case i when 1 then 'a' end =  Utf8
+    i in (1, 2, null) =  Boolean
+    'ABC' ilike 'a%' = true Boolean
+    md5('a'): sql/scm/doubled.sql:3: Invalid function 'md5'.
+    i is distinct from null = true Boolean
+    bool_and(i = 3) = true Boolean
+    array_agg(i): sql/scm/doubled.sql:3: column v is List(Int64), which no table holds
+    power(2, 10) = 1024.0 Float64
+    abs(cast(-1.5 as double)) = 1.5 Float64
+    mod(7, 4): sql/scm/doubled.sql:3: Invalid function 'mod'.
+    7 % 4 = 3 Int64
+    "#);
 }
