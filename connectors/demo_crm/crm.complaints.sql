@@ -1,7 +1,7 @@
 -- Complaints have one line; the lot is known where the customer could read it.
 select
   complaint_id,
-  1 as line_no,
+  cast(1 as int) as line_no,
   account_id as customer_id,
   erp_order as order_id,
   delivery_note as shipment_id,

@@ -1,7 +1,7 @@
 -- One product for each opportunity.
 select
   opportunity_id,
-  1 as line_no,
+  cast(1 as int) as line_no,
   account_id as customer_id,
   product_code as item_id,
   cast(pieces as decimal(18,6)) as quantity,

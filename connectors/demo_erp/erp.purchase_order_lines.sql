@@ -2,7 +2,7 @@
 select
   p."BESTNR" as order_id,
   cast(p."POSNR" as int) as line_no,
-  1 as schedule_no,
+  cast(1 as int) as schedule_no,
   ltrim(p."BESTNR", '0') as order_number,
   b."LFNR" as supplier_id,
   p."MATNR" as item_id,

@@ -1,7 +1,7 @@
 -- Purchase requests.
 select
   lpad(cast("BANFN" as text), 10, '0') as request_id,
-  1 as line_no,
+  cast(1 as int) as line_no,
   "MATNR" as item_id,
   "WERK" as site_id,
   cast("MENGE" as decimal(18,6)) as quantity,

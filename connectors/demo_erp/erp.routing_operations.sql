@@ -2,7 +2,7 @@
 select
   "PLNR" as routing_id,
   cast("VORNR" as int) as operation_no,
-  1 as alternative,
+  cast(1 as int) as alternative,
   "MATNR" as item_id,
   "WERK" as site_id,
   "ARBPL" as work_center_id,

@@ -1,7 +1,7 @@
 -- Lots that went into a job (I) or came out of it (O).
 select
   cast(id as text) as event_id,
-  1 as line_no,
+  cast(1 as int) as line_no,
   cast(job_id as text) as work_order_id,
   cast(null as text) as batch,
   case dir when 'I' then 'input' when 'O' then 'output' end as direction,

@@ -1,4 +1,4 @@
--- Goods receipts from suppliers.
+-- Goods receipts from suppliers, and movements from production into stock.
 with a as (
   -- grams become kilograms
   select article, case base_unit when 'g' then 1000 when 'pc' then 1 end as divisor from article
@@ -23,3 +23,11 @@ select
 from receipt as r
 join a on a.article = r.article
 left join lot as b on b.lot_no = r.lot_no
+union all
+select
+  'MV' || cast(m.mv_no as text), 1, 'production', cast(null as text), cast(null as int), m.doc, cast(null as text), m.article, l.warehouse, m.lot_no,
+  cast(null as text), cast(cast(m.qty as decimal(18,6)) / a.divisor as decimal(18,6)), cast(null as decimal(18,6)), m.at_utc, cast(m.mv_no as text)
+from movement as m
+join a on a.article = m.article
+join location as l on l.loc = m.to_loc
+where m.code = 131

@@ -27,10 +27,7 @@ value_added as (
   select day, work_center_id, sum(run_s * good) as seconds from reported where run_s is not null group by day, work_center_id
 ),
 busy as (
-  select cast(started_at as date) as day, work_center_id, sum(extract(epoch from ended_at) - extract(epoch from started_at)) as seconds
-  from mes.equipment_states
-  where ended_at is not null and state <> 'planned-stop'
-  group by 1, 2
+  select day, work_center_id, sum(producing_s + setup_s + down_s + idle_s) as seconds from aps.machine_time group by day, work_center_id
 )
 select b.day, b.work_center_id, coalesce(v.seconds, 0) as numerator, cast(b.seconds as double) as denominator
 from busy as b

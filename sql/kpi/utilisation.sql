@@ -3,11 +3,10 @@
 --! clock = "day"
 --! checks = ["denominator >= 0"]
 --! [kpi]
---! title = "Utilisation, next 7 days"
+--! title = "Scheduled load, next 7 days"
 --! unit = "%"
 --! scale = 100.0
 --! better = "higher"
---! target = 85.0
 --! source = "domain practice: scheduled / available hours"
 --! node = "aps"
 select

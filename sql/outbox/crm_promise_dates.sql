@@ -1,9 +1,9 @@
---! description = "The ERP's promise as sales should see it in the CRM"
+--! description = "The ERP's promise of open lines as sales should see it in the CRM"
 --! key = ["system", "request_id", "line_no"]
 with promises as (
   select order_id, line_no, max(promised) as promised
   from erp.sales_order_lines
-  where status in ('confirmed', 'shipped') and promised is not null
+  where status = 'confirmed' and promised is not null
   group by order_id, line_no
 )
 select

@@ -5,7 +5,7 @@ with scope as (
     case_id, customer_id, min(item_id) as item_id, min(lot_id) as lot_number, min(reason) as reason, min(seed) as seed,
     count(distinct shipment_id) as shipments, sum(quantity) as quantity
   from qms.recall_scope
-  where customer_id is not null
+  where customer_id is not null and level = 'confirmed'
   group by case_id, customer_id
 )
 select

@@ -1,4 +1,4 @@
---! description = "Planned work orders that the ERP should have as proposals: made items of the material plan"
+--! description = "Work orders that the ERP should have as proposals: planned production to begin within two weeks"
 --! key = ["system", "proposal_id"]
 --! clock = "day"
 --! checks = ["quantity > 0"]
@@ -13,4 +13,4 @@ select
 from scm.planned_orders as p
 join scm.items as i on i.item_id = p.item_id and i.site_id = p.site_id
 left join used as u on u.proposal_id = p.proposal_id
-where p.make_buy = 'make' and p.action <> 'error'
+where p.make_buy = 'make' and p.action <> 'error' and p.start <= current_date + 14

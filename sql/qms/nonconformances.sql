@@ -27,7 +27,11 @@ complaints as (
   select
     'complaint:' || system || ':' || complaint_id || '/' || cast(line_no as text) as nonconformance_id, 'complaint' as kind, item_id, lot_id,
     cast(null as text) as work_order_id, customer_id, defect_code, quantity,
-    case when status in ('justified', 'closed') then 'confirmed' when severity = 'minor' then 'noted' else 'suspect' end as level,
+    case
+      when status = 'closed' or severity = 'minor' then 'noted' -- settled, or nothing to hold a lot for
+      when status = 'justified' then 'confirmed'
+      else 'suspect'
+    end as level,
     received_at as detected_at,
     severity || ' complaint ' || complaint_id || ' of ' || customer_id || coalesce(': ' || defect_code, '') as description
   from crm.complaints

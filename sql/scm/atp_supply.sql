@@ -20,3 +20,5 @@ planned as (
 select supply_id, item_id, site_id, due, quantity from supply
 union all
 select supply_id, item_id, site_id, due, quantity from planned
+union all
+select transfer_id, item_id, to_site_id, due, quantity from scm.transfers

@@ -1,4 +1,4 @@
---! description = "Planning parameters of each planned item and site"
+--! description = "Planning parameters of each item and site that is made or bought there; sites that are supplied by another one are in scm.transfers"
 --! key = ["item_id", "site_id"]
 --! checks = ["lead_time_days >= 0", "safety_stock >= 0", "make_buy in ('make', 'buy')", "lot_rule in ('lot-for-lot', 'fixed', 'multiple')"]
 -- Items that the ERP plans itself (reorder point) are left out: one planner for each item and site.
@@ -8,11 +8,11 @@ with parameters as (
     row_number() over (partition by p.item_id, p.site_id order by p.system) as nth
   from erp.item_sites as p
   join erp.items as i on i.item_id = p.item_id
-  where p.planning_method = 'mrp' and i.status <> 'inactive' and i.item_type <> 'service'
+  where p.planning_method = 'mrp' and p.make_buy_transfer in ('make', 'buy') and i.status <> 'inactive' and i.item_type <> 'service'
 )
 select
   p.item_id, p.site_id, p.name, p.item_type, p.stock_unit, p.system,
-  case when p.make_buy_transfer = 'make' then 'make' else 'buy' end as make_buy,
+  p.make_buy_transfer as make_buy,
   cast(p.lead_time_days as bigint) as lead_time_days,
   p.lot_rule, coalesce(p.lot_min, 0) as lot_min, coalesce(p.lot_multiple, 0) as lot_multiple,
   coalesce(p.safety_stock, s.safety_stock, 0) as safety_stock,

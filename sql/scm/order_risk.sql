@@ -12,7 +12,6 @@ select
     when l.committed < current_date then 'overdue'
     when a.available is null then 'no supply'
     when a.available > l.committed then 'late'
-    when a.available >= l.committed - 1 then 'tight'
     else 'safe'
   end as risk,
   a.basis, a.reason

@@ -59,7 +59,7 @@ unplanned as (
   select
     'ordered by customers, no planning parameters', o.item_id || '/' || o.site_id, min(o.system), 'erp', o.item_id, sum(o.quantity), min(o.ordered_at)
   from scm.order_lines as o
-  left join scm.items as i on i.item_id = o.item_id and i.site_id = o.site_id
+  left join scm.promise_items as i on i.item_id = o.item_id and i.site_id = o.site_id
   where i.item_id is null
   group by o.item_id, o.site_id
 ),

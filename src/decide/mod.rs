@@ -29,6 +29,10 @@ pub trait Decision: Send + Sync {
     fn description(&self) -> &'static str;
     /// Changes whenever the function may yield something else for the same input; part of a model's fingerprint.
     fn version(&self) -> u32;
+    /// Whether the result depends on [`Context::as_of`]: a model that calls it must declare its clock.
+    fn uses_clock(&self) -> bool {
+        true
+    }
     /// The tables it takes, in order.
     fn inputs(&self) -> &'static [Input];
     /// The columns of its result.

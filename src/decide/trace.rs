@@ -47,6 +47,10 @@ impl Decision for Trace {
         1
     }
 
+    fn uses_clock(&self) -> bool {
+        false
+    }
+
     fn inputs(&self) -> &'static [Input] {
         &INPUTS
     }

@@ -317,7 +317,7 @@ fn rows_of(version: &TableVersion) -> u64 {
 }
 
 /// The build stops at the first error; `check` tells all of them.
-fn first(errors: Vec<ModelError>) -> ModelError {
+pub(super) fn first(errors: Vec<ModelError>) -> ModelError {
     let none = || ModelError::Engine { source: Box::new(DataFusionError::Internal("an error without a message".into())) };
     errors.into_iter().next().unwrap_or_else(none)
 }

@@ -18,7 +18,7 @@ use super::contract::source_key;
 use super::engine::{Tables, problem};
 use super::error::Problem;
 use super::fingerprint::hex;
-use super::graph::{Node, NodeKind};
+use super::graph::Node;
 use super::plan::{Planner, select};
 use super::statement::{Names, bind_clock, parse};
 use super::{FailedCheck, ModelError};
@@ -224,11 +224,4 @@ fn whole_expression(text: &str) -> Result<(), String> {
         Token::EOF => Ok(()),
         other => Err(format!("one condition is expected, then comes {other}")),
     }
-}
-
-/// Plans the checks of a node without rows, to find what is wrong with them.
-pub(super) async fn plan(planner: &Planner<'_>, node: &Node, provider: Arc<dyn TableProvider>) -> Result<(), ModelError> {
-    let rules = rules(planner.project, node, &provider.schema());
-    debug_assert!(node.kind != NodeKind::Mapped, "views have no checks");
-    failed(planner, node, &rules, provider).await.map(|_| ())
 }

@@ -59,7 +59,7 @@ pub(super) fn branch(
     text: &str,
     plan: LogicalPlan,
 ) -> Result<LogicalPlan, Vec<ModelError>> {
-    let map = MapColumns { contract, path, text, plan: &plan };
+    let map = MapColumns { contract, text, plan: &plan };
     let mut problems = map.unknown();
     let mut columns = vec![lit(system).alias("system")];
     for column in &contract.columns {
@@ -83,7 +83,6 @@ pub(super) fn branch(
 
 struct MapColumns<'a> {
     contract: &'a Contract,
-    path: &'a Path,
     text: &'a str,
     plan: &'a LogicalPlan,
 }

@@ -91,8 +91,6 @@ fn config() -> SessionConfig {
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
-    // `0.1` is exact, as in other databases; a double is written `cast(0.1 as double)`.
-    options.sql_parser.parse_float_as_decimal = true;
     if let Ok(limit) = ConfigNonZeroUsize::try_new(NESTING_MAX) {
         options.sql_parser.recursion_limit = limit;
     }

@@ -32,7 +32,7 @@ use crate::decide::{Context, Decision, Input};
 
 /// A table that does not have what a decision function needs.
 #[derive(Debug, thiserror::Error)]
-#[error("{function}, input {input}: {what}")]
+#[error("{function}, {input}: {what}")]
 pub(super) struct InputError {
     pub function: &'static str,
     input: &'static str,
@@ -119,9 +119,9 @@ impl TableFunctionImpl for DecisionFunction {
         let inputs = self.decision.inputs();
         if args.exprs().len() != inputs.len() {
             let names: Vec<_> = inputs.iter().map(|input| format!("'{}'", input.name)).collect();
-            let what = format!("{} tables are needed, {} are named", inputs.len(), args.exprs().len());
+            let what = format!("{} are needed, {} named", inputs.len(), args.exprs().len());
             let hint = format!("{}({})", self.decision.name(), names.join(", "));
-            return Err(self.refuse("(all)", what, Some(hint)));
+            return Err(self.refuse("tables", what, Some(hint)));
         }
         let plans =
             inputs.iter().zip(args.exprs()).map(|(input, argument)| self.input(input, argument)).collect::<Result<_>>()?;

@@ -69,7 +69,7 @@ impl Graph {
                 Err(error) => errors.push(error),
             }
         }
-        Err(errors)
+        Err(distinct(errors))
     }
 
     /// Plans every statement and check without rows. `raw` holds the columns of the raw tables that are known; what reads others is left out, and so
@@ -97,7 +97,7 @@ impl Graph {
                 known.insert(node.table.clone(), empty(schema));
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        if errors.is_empty() { Ok(()) } else { Err(distinct(errors)) }
     }
 
     pub fn node(&self, table: &TableName) -> Option<&Node> {
@@ -146,22 +146,14 @@ impl<'a> GraphReader<'a> {
         }
     }
 
-    /// Parses a file of a connector once for each system that runs the product, but reports what is wrong with it only once.
     fn parse_of_system(&mut self, file: &SqlFile, system: &str, connector: &'a Connector) -> Option<Source> {
         let streams = connector.streams.keys().map(String::as_str).collect();
-        let known = self.errors.len();
-        let source = self.parse(file, &Names::Streams { system, streams }, Some(system));
-        let fresh = self.errors.split_off(known);
-        for error in fresh {
-            if !self.errors.iter().any(|other| other.to_string() == error.to_string()) {
-                self.errors.push(error);
-            }
-        }
-        if let Some(line) = source.as_ref().and_then(|source| source.select.clock) {
+        let source = self.parse(file, &Names::Streams { system, streams }, Some(system))?;
+        if let Some(line) = source.select.clock {
             let hint = Some("use the clock in a model instead: a map yields what the source says".into());
             self.errors.push(ModelError::at(&file.path, Problem::new(line, "a map may not use the clock", hint)));
         }
-        source
+        Some(source)
     }
 
     fn contracts(&mut self) {
@@ -276,6 +268,12 @@ impl<'a> GraphReader<'a> {
             }
         }
     }
+}
+
+/// A connector's file is read once for each system that runs the product; what is wrong with it is told once.
+fn distinct(errors: Vec<ModelError>) -> Vec<ModelError> {
+    let mut told = BTreeSet::new();
+    errors.into_iter().filter(|error| told.insert(error.to_string())).collect()
 }
 
 fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {

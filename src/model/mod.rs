@@ -8,6 +8,7 @@ mod check;
 mod contract;
 mod engine;
 mod error;
+mod evaluate;
 mod fingerprint;
 mod function;
 mod graph;
@@ -15,6 +16,8 @@ mod plan;
 mod session;
 mod statement;
 mod table;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::collections::BTreeMap;
@@ -27,6 +30,7 @@ use crate::store::{Staged, Store, TableVersion};
 
 pub use build::build;
 pub use error::ModelError;
+pub use evaluate::evaluate;
 pub use graph::{Graph, Node, NodeKind};
 pub use session::Reader;
 

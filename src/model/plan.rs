@@ -89,7 +89,8 @@ impl Planner<'_> {
             }]);
         }
         if node.kind != NodeKind::Mapped {
-            check::plan(self, node, Arc::new(EmptyTable::new(schema.clone()))).await.map_err(|error| vec![error])?;
+            let rows = Arc::new(EmptyTable::new(schema.clone()));
+            check::failed(self, node, &check::rules(self.project, node, &schema), rows).await.map_err(|error| vec![error])?;
         }
         Ok(Some(schema))
     }

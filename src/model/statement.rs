@@ -46,7 +46,7 @@ pub(super) struct Select {
     pub statement: Statement,
     /// In the order in which the statement names them, each once.
     pub reads: Vec<Read>,
-    /// Line of the first use of the clock.
+    /// Line of the first use of the clock, by itself or in a decision function.
     pub clock: Option<usize>,
     /// Decision functions that the statement calls.
     pub decisions: Vec<String>,
@@ -236,8 +236,11 @@ impl Resolver<'_> {
         } else if decisions.iter().any(|decision| decision.name() == function) && name.0.len() == 1 {
             self.decision(&function, line, args);
         } else {
-            let known = decisions.iter().map(|decision| decision.name()).chain(PURE_TABLE_FUNCTIONS);
-            let hint = nearest(&function, known).map(|near| format!("did you mean {near}?"));
+            let known: Vec<_> = decisions.iter().map(|decision| decision.name()).chain(PURE_TABLE_FUNCTIONS).collect();
+            let hint = match nearest(&function, known.iter().copied()) {
+                Some(near) => Some(format!("did you mean {near}?")),
+                None => Some(format!("there are: {}", known.join(", "))),
+            };
             self.problems.push(Problem::new(line, format!("unknown table function {name}"), hint));
         }
     }
@@ -257,6 +260,9 @@ impl Resolver<'_> {
                     self.problems.push(Problem::new(line, what, Some(hint)));
                 }
             }
+        }
+        if decide::all().iter().any(|decision| decision.name() == function && decision.uses_clock()) {
+            self.clock.get_or_insert(line);
         }
         self.decisions.push(function.to_owned());
     }

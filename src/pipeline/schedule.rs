@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::offset::LocalResult;
-use chrono::{TimeDelta, TimeZone, Utc};
+use chrono::{Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use crate::base::time::{self, Instant};
@@ -25,12 +25,22 @@ pub fn next_due(cron: &str, zone: Tz, after: Instant) -> Result<Option<Instant>,
         cron::Schedule::from_str(cron).map_err(|error| PipelineError::Cron { cron: cron.into(), what: error.to_string() })?;
     let every_hour = cron.split_whitespace().nth(2).is_some_and(|hours| hours.starts_with('*'));
     if every_hour {
-        return Ok(schedule.after(&after.with_timezone(&zone)).next().map(|due| due.with_timezone(&Utc)));
+        return Ok(next_by_the_hour(&schedule, zone, after));
     }
     // Local times as if they were UTC, one hour early so that the second pass of a repeated hour cannot hide a time from us.
     let local = after.with_timezone(&zone).naive_local() - TimeDelta::hours(1);
     let dues = schedule.after_owned(Utc.from_utc_datetime(&local)).map(|naive| naive.naive_utc());
     Ok(dues.map(|naive| resolve(zone, naive)).find(|due| *due > after))
+}
+
+/// For schedules of every hour: the offset of now goes on, which a change by whole hours does not disturb.
+fn next_by_the_hour(schedule: &cron::Schedule, zone: Tz, after: Instant) -> Option<Instant> {
+    let local = after.with_timezone(&zone);
+    let steady = schedule.after(&local.with_timezone(&local.offset().fix())).next();
+    steady
+        .filter(|due| schedule.includes(due.with_timezone(&zone)))
+        .map(|due| due.with_timezone(&Utc))
+        .or_else(|| schedule.after(&local).next().map(|due| due.with_timezone(&Utc)))
 }
 
 /// A local time as an instant: the first of two, or the end of the gap that it falls into.

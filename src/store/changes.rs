@@ -73,3 +73,42 @@ fn instants(changes: &[Change], pick: impl Fn(&Change) -> Option<Instant>) -> Ar
     let array: TimestampMicrosecondArray = micros.collect();
     Arc::new(array.with_timezone("UTC"))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::util::display::array_value_to_string;
+    use serde_json::json;
+
+    use super::super::testing::Bench;
+    use super::super::{ChangeState, NewChange};
+    use super::*;
+    use crate::base::{Operation, RowChange, RunId};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_is_a_row() {
+        let bench = Bench::new().await;
+        let row = RowChange {
+            operation: Operation::Update,
+            table: "t".into(),
+            key: Row::from([("id".into(), json!(4))]),
+            before: Some(Row::from([("q".into(), json!("1.5"))])),
+            after: Some(Row::from([("q".into(), json!("2")), ("ref".into(), json!("H-1"))])),
+            version: None,
+        };
+        let change = NewChange {
+            run: RunId(3),
+            system: "erp".into(),
+            kind: "orders".into(),
+            row,
+            reason: "late".into(),
+            hash: "h".into(),
+            state: ChangeState::Planned,
+        };
+        bench.store.control.add_change(change, None).unwrap();
+        let batch = bench.store.changes_batch().unwrap();
+        let cell = |name: &str| array_value_to_string(batch.column_by_name(name).unwrap(), 0).unwrap();
+        let cells = ["change_id", "run", "operation", "hub_key", "key_json", "before_json", "state", "approved_at"].map(cell);
+        assert_eq!(cells, ["1", "3", "update", "H-1", r#"{"id":4}"#, r#"{"q":"1.5"}"#, "planned", ""]);
+        assert_eq!((batch.num_rows(), batch.num_columns()), (1, 19));
+    }
+}

@@ -245,7 +245,7 @@ impl Control {
     pub fn start_run(&self, pipeline: &str, as_of: Instant) -> Result<RunId, StoreError> {
         let epoch = self.held.load(Ordering::SeqCst);
         self.write("cannot start a run", |db| {
-            let floor: i64 = meta_number(db, "run_floor")?;
+            let floor = meta_number(db, "run_floor")?.max(meta_number(db, "published")?);
             db.query_row(
                 "insert into runs select max(coalesce(max(run), 0), ?1) + 1, ?2, ?3, ?4, null, 'running', '', ?5 from runs returning run",
                 params![floor, pipeline, Micros(as_of), Micros(now()), epoch],
@@ -485,4 +485,104 @@ fn pull_record(row: &Row<'_>) -> rusqlite::Result<PullRecord> {
         whole: row.get(9)?,
         error: row.get(10)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::instant;
+    use super::*;
+
+    fn open(folder: &tempfile::TempDir) -> Control {
+        Control::open(&folder.path().join("deep/control.sqlite")).unwrap()
+    }
+
+    #[test]
+    fn one_process_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (open(&folder), open(&folder));
+        assert!(matches!(first.check_lease(), Err(StoreError::NoLease)));
+        let lease = first.lease().unwrap();
+        assert_eq!(lease.epoch, 1);
+        first.check_lease().unwrap();
+        match second.lease() {
+            Err(StoreError::LeaseHeld { pid, since }) => assert!(pid == i64::from(std::process::id()) && since <= now()),
+            other => panic!("{other:?}"),
+        }
+        drop(lease);
+        assert_eq!(second.lease().unwrap().epoch, 2);
+        assert!(first.check_lease().is_err());
+    }
+
+    #[test]
+    fn a_holder_that_was_passed_over_may_not_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = open(&folder);
+        let _lease = control.lease().unwrap();
+        control.write("test", |db| db.execute("update lease set epoch = epoch + 1", [])).unwrap();
+        assert!(matches!(control.check_lease(), Err(StoreError::NoLease)));
+    }
+
+    #[test]
+    fn runs_and_schedules_survive() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = open(&folder);
+        let run = control.start_run("plan", instant(1)).unwrap();
+        control.finish_run(run, RunOutcome::Degraded, "crm was not pulled").unwrap();
+        control.raise_run_floor(RunId(41)).unwrap();
+        control.raise_run_floor(RunId(7)).unwrap();
+        assert_eq!(control.start_run("plan", instant(2)).unwrap(), RunId(42));
+        control.set_last_scheduled("plan", instant(3)).unwrap();
+        control.set_last_scheduled("plan", instant(4)).unwrap();
+        let control = open(&folder);
+        let runs = control.runs(10).unwrap();
+        let seen: Vec<_> = runs.iter().map(|run| (run.run.0, run.outcome, run.message.as_str(), run.as_of)).collect();
+        assert_eq!(
+            seen,
+            [(42, RunOutcome::Running, "", instant(2)), (1, RunOutcome::Degraded, "crm was not pulled", instant(1))]
+        );
+        assert_eq!(control.last_scheduled("plan").unwrap(), Some(instant(4)));
+        assert_eq!(control.last_scheduled("other").unwrap(), None);
+        control.close_interrupted(1, &[]).unwrap();
+        assert_eq!(control.runs(1).unwrap()[0].outcome, RunOutcome::Failed);
+    }
+
+    #[test]
+    fn a_system_is_as_fresh_as_its_oldest_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = open(&folder);
+        let pull = |run: i64, stream: &str, at: i64, error: Option<&str>| {
+            let record = PullRecord {
+                run: RunId(run),
+                system: "erp".into(),
+                stream: stream.into(),
+                started_at: instant(at),
+                seconds: 0.5,
+                rows_read: 3,
+                inserted: 2,
+                updated: 1,
+                deleted: 0,
+                whole: true,
+                error: error.map(Into::into),
+            };
+            control.record_pull(&record).unwrap();
+        };
+        assert_eq!(control.pulled_at("erp").unwrap(), None);
+        pull(1, "items", 10, None);
+        pull(1, "orders", 11, None);
+        pull(2, "items", 20, None);
+        pull(2, "orders", 21, Some("no route"));
+        assert_eq!(control.pulled_at("erp").unwrap(), Some(instant(11)), "orders are that old");
+        let last: Vec<_> = control.last_pulls().unwrap().into_iter().map(|p| (p.stream, p.run.0, p.error)).collect();
+        assert_eq!(last, [("items".into(), 2, None), ("orders".into(), 2, Some("no route".into()))]);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(&folder));
+        let path = folder.path().join("deep/control.sqlite");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let refused = Control::open(&path).unwrap_err();
+        assert!(matches!(refused, StoreError::ControlNewer { found: 99, .. }), "{refused:?}");
+    }
 }

@@ -3,7 +3,7 @@
 //! Publishing stores a manifest (in the control state and beside the tables), commits the tables one by one, commits the cut, and forgets the manifest.
 //! Each step looks at the table's transactions first, so any step may be repeated; a publication that was cut short is finished by [`Store::roll_forward`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -34,8 +34,8 @@ const COMMITS_MAX: u32 = 5;
 
 /// What a run publishes, stored before the first commit.
 #[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
-    run: RunId,
+pub(super) struct Manifest {
+    pub(super) run: RunId,
     as_of: Instant,
     staged: Vec<Staged>,
     unchanged: BTreeMap<String, u64>,
@@ -63,11 +63,12 @@ impl Store {
     }
 
     /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
-    /// the lease left running. Call it once after taking the lease, before anything else is written. Returns the runs that it published.
+    /// the lease left running, and deletes what they wrote but nobody committed. Call it once after taking the lease, before anything else is written. Returns the runs that it published.
     pub async fn roll_forward(&self, lease: &Lease) -> Result<Vec<RunId>, StoreError> {
         self.control.check_lease()?;
         let published = self.finish_manifests().await?;
         self.control.close_interrupted(lease.epoch, &published)?;
+        self.clean().await;
         Ok(published)
     }
 
@@ -202,7 +203,7 @@ impl Store {
     }
 
     /// Unfinished manifests, oldest first: the control state's, and those beside the tables that a lost control state no longer knows.
-    async fn manifests(&self) -> Result<Vec<Manifest>, StoreError> {
+    pub(super) async fn manifests(&self) -> Result<Vec<Manifest>, StoreError> {
         let parse = |what: String, json: &[u8]| {
             serde_json::from_slice::<Manifest>(json).map_err(|source| StoreError::Json { what, source })
         };
@@ -235,6 +236,19 @@ pub(super) fn cuts_table() -> TableName {
 
 fn table_name(text: &str) -> Result<TableName, StoreError> {
     text.parse().map_err(|what| StoreError::Malformed { what })
+}
+
+/// All runs that were ever published.
+pub(super) async fn published_runs(store: &Store) -> Result<BTreeSet<RunId>, StoreError> {
+    let Some(cuts) = store.latest(&cuts_table()).await? else { return Ok(BTreeSet::new()) };
+    let mut runs = BTreeSet::new();
+    for file in &cuts.files {
+        let mut rows = read_file(Arc::clone(&store.place.folder), cuts.table.to_string(), file, cut_schema());
+        while let Some(batch) = rows.next().await {
+            runs.extend(batch?.column(0).as_primitive::<Int64Type>().iter().flatten().map(RunId));
+        }
+    }
+    Ok(runs)
 }
 
 /// The newest run among the files of `system.cuts`, by their statistics.
@@ -297,4 +311,174 @@ fn read_cut(batch: &RecordBatch, run: RunId, cut: &mut Option<Cut>) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::super::{ControlBehind, RunOutcome};
+    use super::*;
+
+    const ITEMS: &str = "erp.items";
+    const STOCK: &str = "wms.stock";
+
+    async fn stage(bench: &Bench, run: i64, table: &str, rows: &[(i64, &str)], fingerprint: &str) -> Staged {
+        let batch = orders(rows);
+        let properties = BTreeMap::from([("loopline.fingerprint".to_owned(), fingerprint.to_owned())]);
+        bench.store.stage(RunId(run), &name(table), batch.schema(), stream(vec![batch]), properties).await.unwrap()
+    }
+
+    async fn publish(bench: &Bench, run: i64, staged: Vec<Staged>) -> Cut {
+        bench.store.publish(RunId(run), instant(run), staged, BTreeMap::new()).await.unwrap()
+    }
+
+    fn versions(cut: &Cut) -> Vec<(String, u64)> {
+        cut.tables.iter().map(|(table, version)| (table.to_string(), *version)).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn publishes_what_differs() {
+        let mut bench = Bench::new().await;
+        assert!(bench.store.cut().await.unwrap().is_none());
+        let staged = vec![stage(&bench, 1, ITEMS, &[(1, "a"), (2, "b")], "f1").await, stage(&bench, 1, STOCK, &[], "f1").await];
+        assert!(bench.store.latest(&name(ITEMS)).await.unwrap().is_none(), "staged rows are visible to nobody");
+        let cut = publish(&bench, 1, staged).await;
+        assert_eq!(versions(&cut), [(ITEMS.into(), 0), (STOCK.into(), 0)]);
+        assert_eq!(bench.rows(ITEMS).await, ["1|a", "2|b"]);
+        assert!(bench.rows(STOCK).await.is_empty());
+
+        // The same rows in another order; another statement for one table.
+        let staged = vec![stage(&bench, 2, ITEMS, &[(2, "b"), (1, "a")], "f1").await, stage(&bench, 2, STOCK, &[], "f2").await];
+        let unused = staged[0].files[0].path.clone();
+        let cut = publish(&bench, 2, staged).await;
+        assert_eq!(versions(&cut), [(ITEMS.into(), 0), (STOCK.into(), 1)]);
+        assert_eq!(bench.table(STOCK).await.properties[DATA], "run 1", "no rows moved");
+        assert!(bench.store.object_store().head(&Path::from(unused)).await.is_err(), "unused files are removed");
+
+        let unchanged = BTreeMap::from([(name(STOCK), 1)]);
+        let staged = vec![stage(&bench, 3, ITEMS, &[(1, "a")], "f1").await];
+        bench.store.publish(RunId(3), instant(3), staged, unchanged).await.unwrap();
+        bench.restart().await;
+        let cut = bench.store.cut().await.unwrap().unwrap();
+        assert_eq!((cut.run, cut.as_of), (RunId(3), instant(3)));
+        assert_eq!(versions(&cut), [(ITEMS.into(), 1), (STOCK.into(), 1)]);
+        assert_eq!(bench.rows(ITEMS).await, ["1|a"]);
+        assert_eq!(bench.table(ITEMS).await.properties[DATA], "run 3");
+        assert_eq!(bench.rows("system.cuts").await.len(), 6);
+    }
+
+    /// Ends a publication after so many of its steps, as a kill would.
+    async fn cut_short(bench: &Bench, manifest: &Manifest, steps: usize) {
+        bench.store.put_manifest(manifest).await.unwrap();
+        for staged in manifest.staged.iter().take(steps) {
+            bench.store.publish_table(manifest.run, &name(&staged.table), staged).await.unwrap();
+        }
+        if steps > manifest.staged.len() {
+            let tables = BTreeMap::from([(name(ITEMS), 1), (name(STOCK), 1)]);
+            bench.store.commit_cut(&Cut { run: manifest.run, as_of: manifest.as_of, tables }).await.unwrap();
+        }
+        if steps > manifest.staged.len() + 1 {
+            bench.store.object_store().delete(&manifest_path(manifest.run)).await.unwrap();
+        }
+    }
+
+    async fn survives(steps: usize, control: &str) {
+        let mut bench = Bench::new().await;
+        let run = bench.store.control.start_run("plan", instant(1)).unwrap();
+        let staged = vec![stage(&bench, 1, ITEMS, &[(1, "a")], "f").await, stage(&bench, 1, STOCK, &[(9, "x")], "f").await];
+        publish(&bench, 1, staged).await;
+        bench.store.control.finish_run(run, RunOutcome::Degraded, "done").unwrap();
+
+        let run = bench.store.control.start_run("plan", instant(2)).unwrap();
+        let staged = vec![stage(&bench, 2, ITEMS, &[(1, "A")], "f").await, stage(&bench, 2, STOCK, &[(9, "X")], "f").await];
+        let manifest = Manifest { run, as_of: instant(2), staged, unchanged: BTreeMap::new() };
+        cut_short(&bench, &manifest, steps).await;
+
+        bench.restart_with(control).await.unwrap();
+        if steps <= 2 {
+            assert_eq!(bench.store.cut().await.unwrap().unwrap().run, RunId(1), "the old cut stands until all is there");
+        }
+        let lease = bench.lease.take().unwrap();
+        let published = bench.store.roll_forward(&lease).await.unwrap();
+        let again = bench.store.roll_forward(&lease).await.unwrap();
+        assert_eq!(again, []);
+        assert_eq!(published, [RunId(2)]);
+        let cut = bench.store.cut().await.unwrap().unwrap();
+        assert_eq!((cut.run, versions(&cut)), (RunId(2), vec![(ITEMS.into(), 1), (STOCK.into(), 1)]), "{steps} steps");
+        assert_eq!(bench.rows(ITEMS).await, ["1|A"]);
+        assert_eq!(bench.rows(STOCK).await, ["9|X"]);
+        assert_eq!(bench.rows("system.cuts").await.len(), 4);
+        assert_eq!(bench.store.control_behind().await.unwrap(), None);
+        assert!(bench.store.manifests().await.unwrap().is_empty());
+        if control == "control.sqlite" {
+            assert_eq!(bench.store.control.runs(1).unwrap()[0].outcome, RunOutcome::Published);
+        }
+        assert_eq!(bench.store.control.start_run("plan", instant(3)).unwrap(), RunId(3));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_publication_cut_short_is_rolled_forward() {
+        for steps in 0..=4 {
+            survives(steps, "control.sqlite").await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lost_control_state_rolls_forward_too() {
+        for steps in 0..=3 {
+            survives(steps, "new.sqlite").await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_next_run_finishes_an_earlier_publication_first() {
+        let bench = Bench::new().await;
+        let staged = vec![stage(&bench, 1, ITEMS, &[(1, "a")], "f").await];
+        let manifest = Manifest { run: RunId(1), as_of: instant(1), staged, unchanged: BTreeMap::new() };
+        cut_short(&bench, &manifest, 0).await;
+        let staged = vec![stage(&bench, 2, ITEMS, &[(1, "b")], "f").await];
+        assert_eq!(versions(&publish(&bench, 2, staged).await), [(ITEMS.into(), 1)]);
+        assert_eq!(bench.rows(ITEMS).await, ["1|b"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_old_control_state_is_noticed() {
+        let mut bench = Bench::new().await;
+        let run = bench.store.control.start_run("plan", instant(1)).unwrap();
+        publish(&bench, run.0, vec![stage(&bench, 1, ITEMS, &[(1, "a")], "f").await]).await;
+        assert_eq!(bench.store.control_behind().await.unwrap(), None);
+        bench.restart_with("other.sqlite").await.unwrap();
+        let behind = ControlBehind { published: RunId(1), known: RunId(0) };
+        assert_eq!(bench.store.control_behind().await.unwrap(), Some(behind));
+        assert_eq!(bench.store.control.start_run("plan", instant(2)).unwrap(), RunId(2), "a published number is not used again");
+        let lease = bench.lease.take().unwrap();
+        bench.store.adopt_control(&lease).await.unwrap();
+        assert_eq!(bench.store.control_behind().await.unwrap(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_control_state_of_another_store_is_refused() {
+        let mut bench = Bench::new().await;
+        std::fs::remove_dir_all(bench.folder.path().join("store")).unwrap();
+        let refused = bench.restart_with("control.sqlite").await.unwrap_err();
+        assert!(matches!(refused, StoreError::ControlForeign { .. }), "{refused:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_that_no_run_published_are_cleaned() {
+        let bench = Bench::new().await;
+        let kept = stage(&bench, 1, ITEMS, &[(1, "a")], "f").await;
+        let (kept_path, lost) = (kept.files[0].path.clone(), stage(&bench, 2, ITEMS, &[(2, "b")], "f").await);
+        publish(&bench, 1, vec![kept]).await;
+        bench.land(1, orders(&[(1, "a")]), whole()).await.unwrap();
+        assert_eq!(
+            bench.store.clean_older(chrono::Utc::now() - chrono::TimeDelta::hours(1)).await.unwrap(),
+            0,
+            "they may be in use"
+        );
+        assert_eq!(bench.store.clean_older(chrono::Utc::now() + chrono::TimeDelta::hours(1)).await.unwrap(), 1);
+        assert!(bench.store.object_store().head(&Path::from(kept_path)).await.is_ok());
+        assert!(bench.store.object_store().head(&Path::from(lost.files[0].path.clone())).await.is_err());
+        assert_eq!(bench.rows(TABLE).await, ["1|a|1"]);
+    }
 }

@@ -1,18 +1,22 @@
 //! Parquet files: writing with Delta statistics, reading with the table's schema.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use parquet::arrow::AsyncArrowWriter;
-use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::async_reader::ParquetObjectReader;
-use parquet::arrow::async_writer::ParquetObjectWriter;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{AsyncArrowWriter, ParquetRecordBatchStreamBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 
 use super::stats::Stats;
@@ -40,7 +44,7 @@ pub(super) struct FileWriter {
 
 struct Open {
     path: Path,
-    writer: AsyncArrowWriter<ParquetObjectWriter>,
+    writer: AsyncArrowWriter<BufWriter>,
     stats: Stats,
 }
 
@@ -84,7 +88,7 @@ impl FileWriter {
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_created_by(concat!("loopline ", env!("CARGO_PKG_VERSION")).into())
             .build();
-        let sink = ParquetObjectWriter::new(self.store.clone(), path.clone());
+        let sink = BufWriter::new(self.store.clone(), path.clone());
         let writer = AsyncArrowWriter::try_new(sink, self.schema.clone(), Some(properties))
             .map_err(|source| parquet_error(&self.table, &path, "begin it", source))?;
         Ok(Open { path, writer, stats: Stats::new(&self.schema) })
@@ -114,7 +118,7 @@ pub(super) fn read_file(
     let size = file.size_bytes;
     let open = async move {
         let failed = |source| parquet_error(&table, &path, "read it", source);
-        let reader = ParquetObjectReader::new(store, path.clone()).with_file_size(size);
+        let reader = FileReader { store, path: path.clone(), size };
         let rows = ParquetRecordBatchStreamBuilder::new(reader)
             .await
             .map_err(failed)?
@@ -131,4 +135,37 @@ pub(super) fn read_file(
 
 fn parquet_error(table: &str, path: &Path, what: &'static str, source: ParquetError) -> StoreError {
     StoreError::Parquet { table: table.into(), path: path.to_string(), what, source }
+}
+
+/// Reads byte ranges of one object.
+struct FileReader {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+impl AsyncFileReader for FileReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { self.store.get_range(&self.path, range).await.map_err(external) }.boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async move {
+            let size = self.size;
+            let metadata = ParquetMetaDataReader::new().with_arrow_reader_options(options).load_and_finish(self, size).await?;
+            Ok(Arc::new(metadata))
+        }
+        .boxed()
+    }
 }

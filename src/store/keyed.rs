@@ -1,7 +1,7 @@
 //! Rows by key: how they are hashed, ordered and told apart.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
@@ -53,8 +53,21 @@ impl Keyed {
 
     pub(super) fn hashes(&self, batch: &RecordBatch) -> Result<Hashes, StoreError> {
         let rows = self.rows.convert_columns(&batch.columns()[..batch.num_columns() - 1]).map_err(self.failed("encode rows"))?;
-        let keys = self.keys(batch)?.iter().map(|key| hash(key.as_ref())).collect();
-        Ok(Hashes { keys, rows: rows.iter().map(|row| hash(row.as_ref())).collect() })
+        Ok(Hashes { keys: self.key_hashes(batch)?, rows: rows.iter().map(|row| hash(row.as_ref())).collect() })
+    }
+
+    pub(super) fn key_hashes(&self, batch: &RecordBatch) -> Result<Vec<u128>, StoreError> {
+        Ok(self.keys(batch)?.iter().map(|key| hash(key.as_ref())).collect())
+    }
+
+    /// Hashes of the rows of `batch` whose key is in `wanted`: the others need not be encoded.
+    pub(super) fn hashes_of(&self, batch: &RecordBatch, wanted: &HashSet<u128>) -> Result<Hashes, StoreError> {
+        let keep: Vec<bool> = self.key_hashes(batch)?.iter().map(|key| wanted.contains(key)).collect();
+        if keep.contains(&true) {
+            self.hashes(&self.filter(batch, keep)?)
+        } else {
+            Ok(Hashes { keys: Vec::new(), rows: Vec::new() })
+        }
     }
 
     /// Refuses a NULL in a key; `before`: rows read before this batch.

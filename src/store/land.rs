@@ -146,3 +146,272 @@ fn types_differ(base: &Loaded, schema: &SchemaRef) -> bool {
     let now = |name: &str| schema.field_with_name(name).ok().map(|field| field.data_type());
     base.version.schema.fields().iter().any(|was| now(was.name()).is_some_and(|now| now != was.data_type()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
+    use arrow::array::{Int32Array, RecordBatch, StringArray};
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    const DELETED: &str = "raw.erp__orders__deleted";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn lands_updates_and_deletes() {
+        let bench = Bench::new().await;
+        let landed = bench.land(1, orders(&[(2, "b"), (1, "a"), (3, "c")]), whole()).await.unwrap();
+        assert_eq!(landed, Landed { version: 0, rows_read: 3, inserted: 3, updated: 0, deleted: 0 });
+        assert_eq!(bench.rows(TABLE).await, ["1|a|1", "2|b|1", "3|c|1"]);
+
+        let landed = bench.land(2, orders(&[(1, "a"), (2, "B"), (4, "d")]), whole()).await.unwrap();
+        assert_eq!(landed, Landed { version: 1, rows_read: 3, inserted: 1, updated: 1, deleted: 1 });
+        assert_eq!(bench.rows(TABLE).await, ["1|a|1", "2|B|2", "4|d|2"]);
+        assert_eq!(bench.rows(DELETED).await, ["3|c|1|2023-11-14T22:13:22Z"]);
+        let old = bench.store.at(&name(TABLE), 0).await.unwrap();
+        assert_eq!(rows_of(&bench.store, &old).await, ["1|a|1", "2|b|1", "3|c|1"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn equal_rows_write_nothing() {
+        let mut bench = Bench::new().await;
+        bench.land(1, orders(&[(1, "a"), (2, "b")]), changed("10")).await.unwrap();
+        let data = |version: &crate::store::TableVersion| version.properties[DATA].clone();
+
+        let same = bench.land(2, orders(&[(2, "b")]), changed("10")).await.unwrap();
+        assert_eq!((same.version, same.rows_read), (0, 1), "nothing to commit");
+        let moved = bench.land(2, orders(&[(2, "b")]), changed("11")).await.unwrap();
+        assert_eq!(moved.version, 1, "only the cursor");
+        bench.restart().await;
+        let table = bench.table(TABLE).await;
+        assert_eq!((table.properties[CURSOR].as_str(), data(&table).as_str()), ("11", "pull 1"));
+        assert_eq!(bench.store.next_pull(&name(TABLE)).await.unwrap(), 3);
+
+        let changed = bench.land(3, orders(&[(2, "B")]), changed("12")).await.unwrap();
+        assert_eq!((changed.updated, changed.version), (1, 2));
+        assert_eq!(data(&bench.table(TABLE).await), "pull 3");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_landing_that_is_there_is_not_made_twice() {
+        let mut bench = Bench::new().await;
+        bench.land(1, orders(&[(1, "a")]), changed("1")).await.unwrap();
+        bench.restart().await;
+        let again = bench.land(1, orders(&[(1, "other")]), changed("2")).await.unwrap();
+        assert_eq!(again, Landed::default());
+        assert_eq!(bench.rows(TABLE).await, ["1|a|1"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn columns_follow_the_source() {
+        let bench = Bench::new().await;
+        let (first, second) = (orders(&[(1, "a"), (2, "b")]), orders(&[(2, "b"), (3, "c")]));
+        bench.land(1, first.clone(), whole()).await.unwrap();
+        bench.land(2, with_quantity(&second, vec![5, 6]), changed("2")).await.unwrap();
+        assert_eq!(bench.rows(TABLE).await, ["1|a||1", "2|b|5|2", "3|c|6|2"]);
+
+        let gone = bench.land(3, first, whole()).await.unwrap_err();
+        assert_eq!(gone.to_string(), "table raw.erp__orders, column quantity (integer) is gone from the source (type now: none)");
+        let text: ArrayRefs =
+            vec![("id", Arc::new(StringArray::from(vec!["1"]))), ("what", Arc::new(StringArray::from(vec!["a"])))];
+        let text = with_quantity(&RecordBatch::try_from_iter(text).unwrap(), vec![1]);
+        let other = bench.land(3, text, whole()).await.unwrap_err();
+        assert_eq!(other.to_string(), "table raw.erp__orders, column id: its type was long and is now string");
+    }
+
+    type ArrayRefs = Vec<(&'static str, arrow::array::ArrayRef)>;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn integers_widen_in_every_file() {
+        let bench = Bench::new().await;
+        let small: ArrayRefs =
+            vec![("id", Arc::new(Int32Array::from(vec![1, 2]))), ("what", Arc::new(StringArray::from(vec!["a", "b"])))];
+        bench.land(1, RecordBatch::try_from_iter(small).unwrap(), whole()).await.unwrap();
+        bench.land(2, orders(&[(1_i64 << 40, "z")]), changed("1")).await.unwrap();
+        assert_eq!(bench.rows(TABLE).await, ["1099511627776|z|2", "1|a|1", "2|b|1"]);
+        let table = bench.table(TABLE).await;
+        assert!(table.files.iter().all(|file| file.path.contains("/p-2-")), "{:?}", table.files);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keys_must_be_there_and_unique() {
+        let bench = Bench::new().await;
+        let twice = bench.land(1, orders(&[(1, "a"), (1, "a")]), whole()).await.unwrap();
+        assert_eq!(twice.inserted, 1, "equal rows are one row");
+        let clash = bench.land(2, orders(&[(7, "x"), (7, "y")]), changed("1")).await.unwrap_err();
+        assert_eq!(clash.to_string(), "table raw.erp__orders: two different rows have the key id = 7");
+        let options = Options { key: vec!["id".into(), "what".into()], ..whole() };
+        let other = bench.land(2, orders(&[(1, "a")]), options).await.unwrap_err();
+        assert_eq!(other.to_string(), "table raw.erp__orders: its key was (id) and is now (id, what)");
+        let ids: ArrayRefs = vec![("id", Arc::new(arrow::array::Int64Array::from(vec![Some(1), None])))];
+        let batch = RecordBatch::try_from_iter(ids).unwrap();
+        let landing = Landing { table: name("raw.erp__other"), ..landing(1, vec![batch], whole()) };
+        let null = bench.store.land(landing).await.unwrap_err();
+        assert_eq!(null.to_string(), "table raw.erp__other: key column id is NULL in row 2 of the read");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_sweep_that_removes_too_much_stops() {
+        let bench = Bench::new().await;
+        let rows: Vec<(i64, &str)> = (0..100).map(|id| (id, "x")).collect();
+        bench.land(1, orders(&rows), whole()).await.unwrap();
+        let most = bench.land(2, orders(&rows[..79]), whole()).await.unwrap_err();
+        assert_eq!(most.to_string(), "table raw.erp__orders: sweep would remove 21 of 100 rows");
+        assert_eq!(bench.land(2, orders(&rows[..80]), whole()).await.unwrap().deleted, 20);
+        let asked = Options { allow_mass_delete: true, ..whole() };
+        assert_eq!(bench.land(3, orders(&rows[..1]), asked).await.unwrap().deleted, 79);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_touched_files_are_written_anew() {
+        let bench = Bench::new().await;
+        bench.land(1, orders(&[(1, "a"), (2, "b")]), whole()).await.unwrap();
+        let first = bench.table(TABLE).await.files;
+        // A second file that no small file takes in: made by hand, as a large one would be.
+        let far = orders(&[(100, "x"), (101, "y")]);
+        let base = bench.store.load(&name(TABLE)).await.unwrap();
+        let schema = base.as_ref().unwrap().version.schema.clone();
+        let mut writer = FileWriter::new(bench.store.object_store(), TABLE, stem(&name(TABLE), "p", 1), schema.clone());
+        writer.write(&types::by_name(TABLE, &far, &schema).unwrap()).await.unwrap();
+        let add = writer.finish().await.unwrap();
+        let commit = Commit {
+            base,
+            schema,
+            properties: BTreeMap::new(),
+            add: add.clone(),
+            remove: Vec::new(),
+            txn: (app(&name(TABLE)), 2),
+        };
+        bench.store.commit(&name(TABLE), commit).await.unwrap();
+
+        bench.land(3, orders(&[(101, "Y")]), changed("1")).await.unwrap();
+        let files = bench.table(TABLE).await.files;
+        assert_eq!(files.len(), 2);
+        assert!(files.iter().any(|file| file.path == first[0].path), "the other file stays");
+        assert!(!files.iter().any(|file| file.path == add[0].path));
+        assert_eq!(bench.rows(TABLE).await, ["100|x|", "101|Y|3", "1|a|1", "2|b|1"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn images_of_a_landing_that_never_committed_are_removed() {
+        let mut bench = Bench::new().await;
+        bench.land(1, orders(&[(1, "a"), (2, "b"), (3, "c")]), whole()).await.unwrap();
+        // Killed between the two commits: the image of 3 is there, the row too.
+        let schema = bench.table(TABLE).await.schema;
+        let deleted = name(DELETED);
+        let mut writer =
+            FileWriter::new(bench.store.object_store(), DELETED, stem(&deleted, "d", 2), evolve::deleted_schema(&schema));
+        let image = types::by_name(DELETED, &orders(&[(3, "c")]), &evolve::deleted_schema(&schema)).unwrap();
+        writer.write(&image).await.unwrap();
+        bench.store.commit_deleted(&deleted, &schema, 2, 1, writer.finish().await.unwrap()).await.unwrap();
+        assert_eq!(bench.rows(DELETED).await.len(), 1);
+
+        bench.restart().await;
+        // 3 is back by now, and 2 is gone.
+        bench.land(2, orders(&[(1, "a"), (3, "c")]), whole()).await.unwrap();
+        assert_eq!(bench.rows(TABLE).await, ["1|a|1", "3|c|1"]);
+        assert_eq!(bench.rows(DELETED).await, ["2|b|1|2023-11-14T22:13:22Z"]);
+        bench.land(3, orders(&[(1, "a")]), whole()).await.unwrap();
+        assert_eq!(bench.rows(DELETED).await.len(), 2, "what did commit is kept");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_writer_is_a_conflict() {
+        let bench = Bench::new().await;
+        bench.land(1, orders(&[(1, "a")]), whole()).await.unwrap();
+        let base = bench.store.load(&name(TABLE)).await.unwrap();
+        bench.land(2, orders(&[(1, "b")]), whole()).await.unwrap();
+        let schema = base.as_ref().unwrap().version.schema.clone();
+        let commit = |number| Commit {
+            base: base.clone(),
+            schema: schema.clone(),
+            properties: BTreeMap::from([("x".into(), "y".into())]),
+            add: Vec::new(),
+            remove: Vec::new(),
+            txn: (app(&name(TABLE)), number),
+        };
+        let conflict = bench.store.commit(&name(TABLE), commit(3)).await.unwrap_err();
+        assert!(matches!(conflict, StoreError::Conflict { .. }), "{conflict:?}");
+        assert_eq!(bench.store.commit(&name(TABLE), commit(2)).await.unwrap(), 1, "this transaction is there already");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn landing_needs_the_lease() {
+        let mut bench = Bench::new().await;
+        bench.lease = None;
+        assert!(matches!(bench.land(1, orders(&[(1, "a")]), whole()).await, Err(StoreError::NoLease)));
+    }
+
+    /// What a source does between two pulls: sets rows, removes rows; and how it is pulled.
+    #[derive(Debug, Clone)]
+    struct Step {
+        set: Vec<(i64, u8)>,
+        remove: Vec<i64>,
+        whole: bool,
+        batch: usize,
+        killed: bool,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let set = prop::collection::vec((0_i64..40, 0_u8..3), 0..12);
+        let remove = prop::collection::vec(0_i64..40, 0..4);
+        (set, remove, any::<bool>(), 1_usize..7, prop::bool::weighted(0.2)).prop_map(|(set, remove, whole, batch, killed)| Step {
+            set,
+            remove,
+            whole,
+            batch,
+            killed,
+        })
+    }
+
+    async fn run(steps: Vec<Step>) {
+        let mut bench = Bench::new().await;
+        let mut source: HashMap<i64, u8> = HashMap::new();
+        let mut live: BTreeSet<(i64, u8)> = BTreeSet::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            for key in &step.remove {
+                source.remove(key);
+            }
+            source.extend(step.set.iter().copied());
+            let mut read: Vec<(i64, u8)> = if step.whole {
+                source.iter().map(|(k, v)| (*k, *v)).collect()
+            } else {
+                step.set.iter().map(|(k, _)| (*k, source[k])).collect()
+            };
+            read.reverse();
+            let texts: Vec<(i64, String)> = read.iter().map(|(k, v)| (*k, v.to_string())).collect();
+            let rows: Vec<(i64, &str)> = texts.iter().map(|(k, v)| (*k, v.as_str())).collect();
+            let mut batches: Vec<RecordBatch> = rows.chunks(step.batch).map(orders).collect();
+            batches.push(orders(&[]));
+            let pull = number as i64 + 1;
+            let options =
+                Options { whole: step.whole, allow_mass_delete: true, cursor: Some(pull.to_string()), key: vec!["id".into()] };
+            bench.store.land(landing(pull, batches, options)).await.unwrap();
+            if step.whole {
+                live = read.iter().copied().collect();
+            } else {
+                live.retain(|(key, _)| !read.iter().any(|(other, _)| other == key));
+                live.extend(read.iter().copied());
+            }
+            if step.killed {
+                bench.restart().await;
+            }
+            let found: BTreeSet<String> =
+                bench.rows(TABLE).await.iter().map(|row| row.rsplit_once('|').unwrap().0.to_owned()).collect();
+            let expected: BTreeSet<String> = live.iter().map(|(key, value)| format!("{key}|{value}")).collect();
+            assert_eq!(found, expected, "after pull {pull}");
+            assert_eq!(bench.rows(TABLE).await.len(), live.len(), "no row twice after pull {pull}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn a_table_is_what_its_source_was(steps in prop::collection::vec(step(), 1..12)) {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(run(steps));
+        }
+    }
+}

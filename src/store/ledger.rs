@@ -469,3 +469,133 @@ fn optional_json<T: serde::de::DeserializeOwned>(row: &SqlRow<'_>, column: usize
 fn json_list<T: serde::Serialize>(list: &[T]) -> String {
     serde_json::to_string(list).unwrap_or_else(|_| "[]".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use ChangeState as S;
+
+    fn control() -> (tempfile::TempDir, Control) {
+        let folder = tempfile::tempdir().unwrap();
+        let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
+        (folder, control)
+    }
+
+    fn wanted(run: i64, key: &str, quantity: i64, state: ChangeState) -> NewChange {
+        let row = RowChange {
+            operation: Operation::Insert,
+            table: "pr".into(),
+            key: Row::from([("ref".into(), json!(key))]),
+            before: None,
+            after: Some(Row::from([("ref".into(), json!(key)), ("quantity".into(), json!(quantity))])),
+            version: Some(("row_ver".into(), json!(7))),
+        };
+        let hash = format!("{key}-{quantity}");
+        NewChange {
+            run: RunId(run),
+            system: "erp".into(),
+            kind: "purchase_requests".into(),
+            row,
+            reason: "short".into(),
+            hash,
+            state,
+        }
+    }
+
+    fn states(control: &Control) -> Vec<(ChangeId, S)> {
+        control.changes(&Filter::default()).unwrap().into_iter().map(|c| (c.id, c.state)).collect()
+    }
+
+    fn replan(control: &Control, wanted: Vec<NewChange>) -> Vec<ChangeId> {
+        control.replan("erp", "purchase_requests", wanted).unwrap().into_iter().map(|c| c.id).collect()
+    }
+
+    #[test]
+    fn a_new_plan_keeps_what_is_wanted_again() {
+        let (_folder, control) = control();
+        assert_eq!(
+            replan(&control, vec![wanted(1, "a", 1, S::Planned), wanted(1, "b", 1, S::Planned), wanted(1, "c", 1, S::Planned)]),
+            [1, 2, 3]
+        );
+        assert_eq!(control.advance(&[1, 2], &[S::Planned], S::Approved, Some("ada"), None).unwrap(), 2);
+        let open =
+            replan(&control, vec![wanted(2, "a", 1, S::Planned), wanted(2, "b", 5, S::Planned), wanted(2, "c", 1, S::Planned)]);
+        assert_eq!(open, [1, 3, 4]);
+        assert_eq!(states(&control), [(1, S::Approved), (2, S::Superseded), (3, S::Planned), (4, S::Planned)]);
+        let kept = &control.changes(&Filter { ids: Some(vec![1]), ..Filter::default() }).unwrap()[0];
+        assert_eq!((kept.approved_by.as_deref(), kept.run), (Some("ada"), RunId(1)));
+        assert_eq!(kept.row, wanted(1, "a", 1, S::Planned).row);
+        assert_eq!(control.replan("crm", "purchase_requests", vec![]).unwrap().len(), 0);
+        assert_eq!(replan(&control, vec![]), Vec::<ChangeId>::new());
+    }
+
+    #[test]
+    fn an_approval_by_rule_follows_the_rule() {
+        let (_folder, control) = control();
+        replan(&control, vec![wanted(1, "a", 1, S::Approved), wanted(1, "b", 1, S::Planned)]);
+        control.advance(&[2], &[S::Planned], S::Approved, Some("ada"), None).unwrap();
+        replan(&control, vec![wanted(2, "a", 1, S::Planned), wanted(2, "b", 1, S::Planned)]);
+        assert_eq!(states(&control), [(1, S::Planned), (2, S::Approved)]);
+        replan(&control, vec![wanted(3, "a", 1, S::Approved), wanted(3, "b", 1, S::Planned)]);
+        assert_eq!(states(&control), [(1, S::Approved), (2, S::Approved)]);
+    }
+
+    #[test]
+    fn a_change_goes_through_its_life() {
+        let (_folder, control) = control();
+        replan(&control, vec![wanted(1, "a", 1, S::Planned)]);
+        let step = |from: S, to: S| control.advance(&[1, 99], &[from], to, Some("ada"), Some("said so")).unwrap();
+        assert_eq!(step(S::Approved, S::Sent), 0, "not approved yet");
+        assert_eq!(step(S::Planned, S::Approved), 1);
+        assert_eq!(step(S::Approved, S::Sent), 1);
+        assert_eq!(replan(&control, vec![]), Vec::<ChangeId>::new());
+        assert_eq!(states(&control), [(1, S::Sent)], "what was sent is no longer the plan's");
+        assert_eq!(control.own_keys("erp", "purchase_requests").unwrap(), [wanted(1, "a", 1, S::Planned).row.key]);
+        assert_eq!(step(S::Sent, S::Acknowledged), 1);
+        assert_eq!(step(S::Acknowledged, S::Confirmed), 1);
+        let change = control.changes(&Filter::default()).unwrap().remove(0);
+        assert!(change.approved_at.is_some() && change.sent_at.is_some() && change.closed_at.is_some());
+        assert_eq!(change.detail.as_deref(), Some("said so"));
+        let steps: Vec<S> = control.events(&[1]).unwrap().into_iter().map(|event| event.state).collect();
+        assert_eq!(steps, [S::Planned, S::Approved, S::Sent, S::Acknowledged, S::Confirmed]);
+        let back = control.advance(&[1], &[S::Confirmed], S::Sent, None, None).unwrap_err();
+        assert_eq!(back.to_string(), "a change cannot go from confirmed to sent");
+    }
+
+    #[test]
+    fn a_confirmed_undo_closes_what_it_takes_back() {
+        let (_folder, control) = control();
+        replan(&control, vec![wanted(1, "a", 1, S::Approved)]);
+        let advance = |id: ChangeId, from: S, to: S| assert_eq!(control.advance(&[id], &[from], to, None, None).unwrap(), 1);
+        advance(1, S::Approved, S::Sent);
+        advance(1, S::Sent, S::Confirmed);
+        let mut delete = wanted(2, "a", 1, S::Planned);
+        delete.row.operation = Operation::Delete;
+        (delete.row.before, delete.row.after) = (delete.row.after, None);
+        let undo = control.add_change(delete, Some(1)).unwrap();
+        assert_eq!(replan(&control, vec![]), [undo], "an undo is no part of the plan");
+        advance(undo, S::Planned, S::Approved);
+        advance(undo, S::Approved, S::Sent);
+        assert_eq!(control.own_keys("erp", "purchase_requests").unwrap().len(), 1);
+        advance(undo, S::Sent, S::Confirmed);
+        assert_eq!(states(&control), [(1, S::Undone), (undo, S::Confirmed)]);
+        assert_eq!(control.own_keys("erp", "purchase_requests").unwrap().len(), 0);
+    }
+
+    #[test]
+    fn changes_are_found_by_state_system_kind_and_id() {
+        let (_folder, control) = control();
+        replan(&control, (0..5).map(|n| wanted(1, &n.to_string(), n, S::Planned)).collect());
+        let find = |filter: Filter| control.changes(&filter).unwrap().into_iter().map(|c| c.id).collect::<Vec<_>>();
+        assert_eq!(find(Filter { limit: Some(2), ..Filter::default() }), [1, 2]);
+        assert_eq!(find(Filter { ids: Some(vec![4, 2, 77]), ..Filter::default() }), [2, 4]);
+        assert_eq!(find(Filter { states: Some(vec![S::Sent]), ..Filter::default() }), Vec::<ChangeId>::new());
+        assert_eq!(
+            find(Filter { states: Some(vec![S::Planned, S::Sent]), system: Some("erp".into()), ..Filter::default() }).len(),
+            5
+        );
+        assert_eq!(find(Filter { kind: Some("other".into()), ..Filter::default() }), Vec::<ChangeId>::new());
+    }
+}

@@ -7,6 +7,7 @@
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;
+mod clean;
 mod control;
 mod cut;
 mod delta;
@@ -19,6 +20,8 @@ mod ledger;
 mod place;
 mod stage;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod types;
 mod upsert;
 
@@ -154,6 +157,10 @@ impl Store {
             system.connector.writes.values().filter_map(of).collect::<Vec<_>>()
         };
         let hub_keys = project.systems.values().flat_map(writes).collect();
+        Self::assemble(place, control, hub_keys).await
+    }
+
+    async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
         let store = Self { control, place, cache: Mutex::default(), hub_keys };
         store.identify().await?;
         Ok(store)

@@ -99,3 +99,55 @@ impl Store {
         Ok(Staged { table: name, content: content.text(&schema_json), schema_json, files, rows: content.rows, properties })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Float32Array, Int16Array, StringViewArray, TimestampNanosecondArray};
+
+    use super::super::testing::*;
+    use super::*;
+
+    async fn content(bench: &Bench, batches: Vec<RecordBatch>) -> String {
+        let schema = batches[0].schema();
+        bench.store.stage(RunId(1), &name("erp.items"), schema, stream(batches), BTreeMap::new()).await.unwrap().content
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn content_does_not_depend_on_order() {
+        let bench = Bench::new().await;
+        let one = content(&bench, vec![orders(&[(1, "a"), (2, "b"), (2, "b")])]).await;
+        assert_eq!(one, content(&bench, vec![orders(&[(2, "b")]), orders(&[(2, "b"), (1, "a")])]).await);
+        assert_ne!(one, content(&bench, vec![orders(&[(1, "a"), (2, "b")])]).await, "how often counts");
+        assert_ne!(one, content(&bench, vec![orders(&[(1, "b"), (2, "a"), (2, "b")])]).await);
+        let renamed = RecordBatch::try_from_iter([("id", orders(&[(1, "a")]).column(0).clone())]).unwrap();
+        let other = RecordBatch::try_from_iter([("key", orders(&[(1, "a")]).column(0).clone())]).unwrap();
+        assert_ne!(content(&bench, vec![renamed]).await, content(&bench, vec![other]).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn types_are_made_storable_or_refused() {
+        let bench = Bench::new().await;
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("small", Arc::new(Int16Array::from(vec![Some(1), None]))),
+            ("view", Arc::new(StringViewArray::from(vec!["x", "y"]))),
+            ("single", Arc::new(Float32Array::from(vec![0.5, 1.5]))),
+            ("nanos", Arc::new(TimestampNanosecondArray::from(vec![1_000, 2_000]).with_timezone("+00:00"))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let staged =
+            bench.store.stage(RunId(1), &name("erp.items"), batch.schema(), stream(vec![batch]), BTreeMap::new()).await.unwrap();
+        bench.store.publish(RunId(1), instant(1), vec![staged], BTreeMap::new()).await.unwrap();
+        assert_eq!(bench.rows("erp.items").await, ["1|x|0.5|1970-01-01T00:00:00.000001Z", "|y|1.5|1970-01-01T00:00:00.000002Z"]);
+
+        let zoneless: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000]));
+        let batch = RecordBatch::try_from_iter([("at", zoneless)]).unwrap();
+        let refused = bench
+            .store
+            .stage(RunId(1), &name("erp.items"), batch.schema(), stream(vec![batch]), BTreeMap::new())
+            .await
+            .unwrap_err();
+        let text =
+            "table erp.items, column at: a timestamp without time zone cannot be stored; cast it to timestamp(6) with time zone";
+        assert_eq!(refused.to_string(), text);
+    }
+}

@@ -207,3 +207,62 @@ pub(super) fn key_range(stats: Option<&str>, column: &str) -> KeyRange {
         _ => KeyRange::Any,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn stats(columns: Vec<(&str, ArrayRef)>) -> Value {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut stats = Stats::new(&batch.schema());
+        stats.add(&batch.slice(0, 1));
+        stats.add(&batch.slice(1, batch.num_rows() - 1));
+        serde_json::from_str(&stats.to_json()).unwrap()
+    }
+
+    #[test]
+    fn each_type_as_delta_writes_it() {
+        let found = stats(vec![
+            ("n", Arc::new(Int64Array::from(vec![Some(i64::MAX), None, Some(-5)]))),
+            ("t", Arc::new(StringArray::from(vec!["b\"", "a", "c"]))),
+            ("d", Arc::new(Date32Array::from(vec![0, -1, 20_000]))),
+            ("m", Arc::new(Decimal128Array::from(vec![-5, 1_234, 0]).with_precision_and_scale(10, 2).unwrap())),
+            ("w", Arc::new(Decimal128Array::from(vec![1, 2, 3]).with_precision_and_scale(30, 2).unwrap())),
+            ("x", Arc::new(Float64Array::from(vec![0.5, 1e300, -2.0]))),
+            ("nan", Arc::new(Float64Array::from(vec![0.5, f64::NAN, -2.0]))),
+            ("at", Arc::new(TimestampMicrosecondArray::from(vec![0, 1, 1_700_000_000_000_001]).with_timezone("UTC"))),
+        ]);
+        assert_eq!(found["numRecords"], 3);
+        let expected = serde_json::json!({
+            "n": -5, "t": "a", "d": "1969-12-31", "m": -0.05, "x": -2.0, "at": "1970-01-01T00:00:00.000000Z"
+        });
+        assert_eq!(found["minValues"], expected);
+        let expected = serde_json::json!({
+            "n": i64::MAX, "t": "c", "d": "2024-10-04", "m": 12.34, "x": 1e300, "at": "2023-11-14T22:13:20.000001Z"
+        });
+        assert_eq!(found["maxValues"], expected);
+        assert_eq!(found["nullCount"]["n"], 1);
+    }
+
+    #[test]
+    fn long_texts_are_cut_below_and_left_out_above() {
+        let long = "é".repeat(100);
+        let found = stats(vec![("t", Arc::new(StringArray::from(vec![long.as_str(), "z"])))]);
+        assert_eq!(found["minValues"]["t"], "z");
+        assert_eq!(found["maxValues"].get("t"), None);
+        let found = stats(vec![("t", Arc::new(StringArray::from(vec![long.as_str(), long.as_str()])))]);
+        assert_eq!(found["minValues"]["t"], "é".repeat(32));
+    }
+
+    #[test]
+    fn a_range_is_read_back() {
+        let text = r#"{"numRecords":2,"minValues":{"n":1,"t":"a"},"maxValues":{"n":9},"nullCount":{}}"#;
+        assert_eq!(key_range(Some(text), "n"), KeyRange::Integer(1, 9));
+        assert_eq!(key_range(Some(text), "t"), KeyRange::Any);
+        assert_eq!(key_range(None, "n"), KeyRange::Any);
+    }
+}

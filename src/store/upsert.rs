@@ -5,7 +5,7 @@
 //!
 //! Memory: a hash of each key of the files that are looked at (all of them for a whole read), and at most [`CHANGES_BYTES`] of changed rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
@@ -87,7 +87,7 @@ impl Upsert {
         // A whole read is compared with every file anyway, an empty table with none.
         let mut collecting = !(self.scope.whole || self.scope.rewrite_all || self.scope.files.is_empty());
         if !collecting {
-            self.load_index((0..self.scope.files.len()).collect()).await?;
+            self.load_index((0..self.scope.files.len()).collect(), None).await?;
         }
         while let Some(batch) = batches.next().await {
             let table = &self.keyed.table;
@@ -103,12 +103,16 @@ impl Upsert {
             collected.push(batch);
             if bytes > COLLECT_BYTES {
                 collecting = false;
-                self.load_index((0..self.scope.files.len()).collect()).await?;
+                self.load_index((0..self.scope.files.len()).collect(), None).await?;
                 self.see_all(std::mem::take(&mut collected)).await?;
             }
         }
         if collecting {
-            self.load_index(self.keyed.candidates(&self.scope.files, &collected)).await?;
+            let mut wanted = HashSet::new();
+            for batch in &collected {
+                wanted.extend(self.keyed.key_hashes(batch)?);
+            }
+            self.load_index(self.keyed.candidates(&self.scope.files, &collected), Some(&wanted)).await?;
             self.see_all(collected).await?;
         }
         if self.scope.whole {
@@ -165,11 +169,16 @@ impl Upsert {
         assemble(table, schema, columns)
     }
 
-    async fn load_index(&mut self, files: Vec<usize>) -> Result<(), StoreError> {
+    /// Reads the keys of `files`; with `wanted` only those.
+    async fn load_index(&mut self, files: Vec<usize>, wanted: Option<&HashSet<u128>>) -> Result<(), StoreError> {
         for position in files {
             let mut rows = self.open(&self.scope.files[position]);
             while let Some(batch) = rows.next().await {
-                self.index.store(&self.keyed.hashes(&batch?)?, position as u32);
+                let hashes = match wanted {
+                    Some(wanted) => self.keyed.hashes_of(&batch?, wanted)?,
+                    None => self.keyed.hashes(&batch?)?,
+                };
+                self.index.store(&hashes, position as u32);
             }
         }
         Ok(())
@@ -285,8 +294,8 @@ impl Upsert {
     }
 
     fn fates(&self, batch: &RecordBatch) -> Result<Vec<Fate>, StoreError> {
-        let hashes = self.keyed.hashes(batch)?;
-        Ok(hashes.keys.iter().map(|key| self.index.fate(*key, self.scope.whole)).collect())
+        let keys = self.keyed.key_hashes(batch)?;
+        Ok(keys.iter().map(|key| self.index.fate(*key, self.scope.whole)).collect())
     }
 
     /// Rows as `…__deleted` keeps them.
@@ -321,4 +330,43 @@ fn assemble(table: &str, schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<R
         what: "assemble rows",
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant as Clock;
+
+    use super::super::testing::*;
+
+    /// How long landings take; prints, asserts nothing about time.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "a measurement"]
+    async fn measure() {
+        let bench = Bench::new().await;
+        let texts: Vec<(i64, String)> = (0..1_000_000).map(|id| (id, format!("order of customer {}", id % 977))).collect();
+        let batches = |rows: &[(i64, String)]| {
+            let chunk = |rows: &[(i64, String)]| orders(&rows.iter().map(|(id, text)| (*id, text.as_str())).collect::<Vec<_>>());
+            rows.chunks(8_192).map(chunk).collect::<Vec<_>>()
+        };
+        let cases = [
+            ("first, whole", 0..1_000_000, whole()),
+            ("equal, whole", 0..1_000_000, whole()),
+            ("10 equal", 5_000..5_010, changed("1")),
+        ];
+        for (pull, (what, rows, options)) in cases.into_iter().enumerate() {
+            let rows = batches(&texts[rows]);
+            let start = Clock::now();
+            let landed = bench.store.land(landing(pull as i64 + 1, rows, options)).await.unwrap();
+            println!("{what}: {:?} {landed:?}", start.elapsed());
+        }
+        let changes: Vec<(i64, String)> = (999_990..1_000_010).map(|id| (id, "new".into())).collect();
+        let start = Clock::now();
+        let landed = bench.store.land(landing(9, batches(&changes), changed("2"))).await.unwrap();
+        println!("20 changed: {:?} {landed:?}", start.elapsed());
+        for _ in 0..2 {
+            let start = Clock::now();
+            bench.table(TABLE).await;
+            println!("latest: {:?}", start.elapsed());
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! What can go wrong between what is wanted and a target.
 
 use crate::base::{Blame, Diagnose, TableName};
-use crate::connect::ConnectError;
 use crate::store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +16,6 @@ pub enum WritebackError {
     Rows { file: String, what: String },
     #[error("system \"{system}\", table {table}: {what}")]
     Table { system: String, table: TableName, what: String },
-    #[error("system \"{system}\": {source}")]
-    Connect { system: String, source: ConnectError },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot read rows of {table}")]
@@ -42,7 +39,6 @@ impl Diagnose for WritebackError {
         match self {
             Self::Editable { .. } => Some("use column names, literals, =, <>, <, >, in, is null, and, or, not".into()),
             Self::Column { hint, .. } => hint.clone(),
-            Self::Connect { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),
             Self::ControlBehind => Some("run `loopline recover`".into()),
             Self::NoCut => Some("run a pipeline first: `loopline run`".into()),

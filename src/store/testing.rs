@@ -1,0 +1,142 @@
+//! A store in a temporary folder, and tables as text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::util::display::array_value_to_string;
+use chrono::DateTime;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::base::TableName;
+use crate::base::time::Instant;
+
+use super::place::Place;
+use super::{Batches, Control, Landed, Landing, Lease, Store, StoreError, TableVersion};
+
+/// A store with its lease taken.
+pub(super) struct Bench {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) store: Store,
+    pub(super) lease: Option<Lease>,
+}
+
+impl Bench {
+    pub(super) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Self::open(&folder, "control.sqlite").await.unwrap();
+        let lease = Some(store.control.lease().unwrap());
+        Self { folder, store, lease }
+    }
+
+    async fn open(folder: &tempfile::TempDir, control: &str) -> Result<Store, StoreError> {
+        let place = Place::open(folder.path(), "store")?;
+        let control = Control::open(&folder.path().join(control))?;
+        Store::assemble(place, control, BTreeMap::from([(("erp".into(), "orders".into()), "ref".into())])).await
+    }
+
+    /// Ends this process's hold and opens the store as the next process would, with the control state in `control`.
+    pub(super) async fn restart_with(&mut self, control: &str) -> Result<(), StoreError> {
+        self.lease = None;
+        self.store = Self::open(&self.folder, control).await?;
+        self.lease = Some(self.store.control.lease()?);
+        Ok(())
+    }
+
+    pub(super) async fn restart(&mut self) {
+        self.restart_with("control.sqlite").await.unwrap();
+    }
+
+    pub(super) async fn table(&self, table: &str) -> TableVersion {
+        self.store.latest(&name(table)).await.unwrap().unwrap()
+    }
+
+    /// The rows as `a|b|c`, sorted.
+    pub(super) async fn rows(&self, table: &str) -> Vec<String> {
+        let version = self.table(table).await;
+        rows_of(&self.store, &version).await
+    }
+
+    pub(super) async fn land(&self, pull: i64, batch: RecordBatch, options: Options) -> Result<Landed, StoreError> {
+        self.store.land(landing(pull, vec![batch], options)).await
+    }
+}
+
+pub(super) async fn rows_of(store: &Store, version: &TableVersion) -> Vec<String> {
+    let batches: Vec<RecordBatch> = store.read(version).try_collect().await.unwrap();
+    let mut rows: Vec<String> = batches.iter().flat_map(lines).collect();
+    rows.sort();
+    rows
+}
+
+fn lines(batch: &RecordBatch) -> Vec<String> {
+    let cell = |column: &ArrayRef, row: usize| array_value_to_string(column, row).unwrap();
+    (0..batch.num_rows())
+        .map(|row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join("|"))
+        .collect()
+}
+
+/// How to land; everything else is the same in all tests.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) whole: bool,
+    pub(super) allow_mass_delete: bool,
+    pub(super) cursor: Option<String>,
+    pub(super) key: Vec<String>,
+}
+
+pub(super) fn whole() -> Options {
+    Options { whole: true, allow_mass_delete: false, cursor: None, key: vec!["id".into()] }
+}
+
+pub(super) fn changed(cursor: &str) -> Options {
+    Options { whole: false, cursor: Some(cursor.into()), ..whole() }
+}
+
+pub(super) fn landing(pull: i64, batches: Vec<RecordBatch>, options: Options) -> Landing {
+    Landing {
+        table: name(TABLE),
+        pull,
+        key: options.key,
+        whole: options.whole,
+        allow_mass_delete: options.allow_mass_delete,
+        at: instant(pull),
+        cursor: Box::new(|| options.cursor),
+        schema: batches[0].schema(),
+        batches: stream(batches),
+    }
+}
+
+pub(super) const TABLE: &str = "raw.erp__orders";
+
+pub(super) fn name(text: &str) -> TableName {
+    text.parse().unwrap()
+}
+
+pub(super) fn instant(second: i64) -> Instant {
+    DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()
+}
+
+pub(super) fn stream(batches: Vec<RecordBatch>) -> Batches {
+    futures::stream::iter(batches.into_iter().map(Ok)).boxed()
+}
+
+/// Rows of `id bigint, what text`.
+pub(super) fn orders(rows: &[(i64, &str)]) -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
+    let what: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.1)));
+    RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("what", what, true)]).unwrap()
+}
+
+/// `batch` with an `int` column more.
+pub(super) fn with_quantity(batch: &RecordBatch, quantities: Vec<i32>) -> RecordBatch {
+    let mut columns: Vec<(String, ArrayRef, bool)> = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| (field.name().clone(), column.clone(), true))
+        .collect();
+    columns.push(("quantity".into(), Arc::new(Int32Array::from(quantities)), true));
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
