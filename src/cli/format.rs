@@ -1,6 +1,5 @@
 //! Texts for people: tables, numbers, times, rows.
 
-use chrono::SecondsFormat;
 use serde_json::Value;
 
 use crate::base::Row;
@@ -112,11 +111,6 @@ pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
 /// `2026-03-02 06:00 UTC`.
 pub(super) fn minute(instant: Instant) -> String {
     instant.format("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-/// RFC 3339 with seconds.
-pub(super) fn exact(instant: Instant) -> String {
-    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// `0.4 s`, `12 s`, `3 min`, `2 h`, `5 d`.

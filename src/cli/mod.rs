@@ -6,7 +6,6 @@
 mod build;
 mod check;
 mod context;
-mod demo;
 mod failure;
 mod format;
 mod init;
@@ -84,7 +83,6 @@ enum Command {
     Sql(sql::Arguments),
     Status(status::Arguments),
     Serve(serve::Arguments),
-    Demo(demo::Arguments),
 }
 
 /// Entry point of the binary.
@@ -126,7 +124,6 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
-        Command::Demo(arguments) => demo::run(&arguments, context).await,
     }
 }
 
