@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::base::{Blame, Diagnose};
 use crate::connect::ConnectError;
+use crate::demo::DemoError;
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
 use crate::project::ProjectError;

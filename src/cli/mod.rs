@@ -6,6 +6,7 @@
 mod build;
 mod check;
 mod context;
+mod demo;
 mod failure;
 mod format;
 mod init;
@@ -83,6 +84,7 @@ enum Command {
     Sql(sql::Arguments),
     Status(status::Arguments),
     Serve(serve::Arguments),
+    Demo(demo::Arguments),
 }
 
 /// Entry point of the binary.
@@ -124,6 +126,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
+        Command::Demo(arguments) => demo::run(&arguments, context).await,
     }
 }
 

@@ -78,9 +78,13 @@ impl Output {
     /// How many characters a line of data may have; `None` where a program reads it.
     #[expect(clippy::unused_self, reason = "what a line of data may hold is this type's to say")]
     pub(super) fn width(&self) -> Option<usize> {
-        const NARROWEST: u16 = 60; // below this, cutting leaves nothing to read
-        let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
-        Some(usize::from(columns.max(NARROWEST)))
+        const NARROWEST: usize = 60; // below this, cutting leaves nothing to read
+        const USUAL: usize = 160; // shells do not always tell; half a wide screen and more
+        if !std::io::stdout().is_terminal() {
+            return None;
+        }
+        let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        Some(told.unwrap_or(USUAL).max(NARROWEST))
     }
 
     /// Shows the program's own log on standard error; its libraries' warnings only with -v.
