@@ -189,8 +189,8 @@ pub(super) async fn points(reader: &Reader<'_>, kpi: &KpiView, model: &Model, sl
     let to = slice.to.map(|day| format!(" and day <= date '{day}'")).unwrap_or_default();
     let TableName { schema, name } = &model.table;
     let sql = format!(
-        "select {period} as period, {group} as grp, sum(numerator) as numerator, sum(denominator) as denominator \
-         from {schema}.{name} where true{from}{to} group by 1, 2 order by 1, 2"
+        "with slice as (select {period} as period, {group} as grp, numerator, denominator from {schema}.{name} where true{from}{to}) \
+         select period, grp, sum(numerator), sum(denominator) from slice group by period, grp order by period, grp"
     );
     let (batches, _) = reader.query(&sql, POINTS_MAX).await?;
     let scale = model.kpi.as_ref().map_or(1.0, |kpi| kpi.scale);

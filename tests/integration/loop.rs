@@ -115,12 +115,12 @@ const ERP: &str = "
     insert into orders (id, qty, status) values ('A', 20, 'OPEN'), ('B', 5, 'OPEN'), ('C', 30, 'CLOSED');
     insert into pr (id, ext_ref, qty, status) values (1, null, 7, 'PROPOSED');";
 
-struct Plant {
+pub(crate) struct Plant {
     folder: TempDir,
 }
 
 impl Plant {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in FILES {
             let path = folder.path().join(name);
@@ -133,12 +133,12 @@ impl Plant {
         plant
     }
 
-    fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
     /// Does something by hand in the ERP.
-    fn sql(&self, sql: &str) {
+    pub(crate) fn sql(&self, sql: &str) {
         Connection::open(self.root().join("erp.db")).unwrap().execute_batch(sql).unwrap();
     }
 
@@ -152,12 +152,12 @@ impl Plant {
         self.texts("select ext_ref || ' ' || qty || ' ' || status from pr where ext_ref is not null order by 1")
     }
 
-    async fn hub(&self) -> Hub {
+    pub(crate) async fn hub(&self) -> Hub {
         let project = Project::load(self.root()).unwrap_or_else(|errors| panic!("{errors:#?}"));
         Hub::open(Arc::new(project), Access::Write).await.unwrap()
     }
 
-    async fn run(&self, pipeline: &str) -> RunReport {
+    pub(crate) async fn run(&self, pipeline: &str) -> RunReport {
         let report = self.hub().await.run(pipeline, &RunOptions::default()).await.unwrap();
         assert!(matches!(report.outcome, RunOutcome::Published), "{report:#?}");
         report
@@ -171,7 +171,7 @@ impl Plant {
         self.hub().await.apply(&RunOptions::default()).await.unwrap()
     }
 
-    async fn changes(&self, states: &[ChangeState]) -> Vec<Change> {
+    pub(crate) async fn changes(&self, states: &[ChangeState]) -> Vec<Change> {
         let filter = Filter { states: Some(states.to_vec()), ..Filter::default() };
         self.hub().await.store.control.changes(&filter).unwrap()
     }

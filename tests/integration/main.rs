@@ -10,5 +10,6 @@
 
 mod connect;
 mod r#loop;
+mod serve;
 mod sql_models;
 mod tidy;
