@@ -18,7 +18,7 @@ const MONTHS: i64 = 12; // of trend: a year shows a season once
 /// What the last cut says.
 pub(super) struct Board {
     pub cut: Cut,
-    /// By node, then title.
+    /// In the loop's order, then by title.
     pub kpis: Vec<KpiTrend>,
     /// Documents that never reached the next system: (what, how many), most first.
     pub gaps: Vec<(String, i64)>,
@@ -55,6 +55,7 @@ async fn read(shared: &Shared, cut: Cut) -> Result<Board, ServeError> {
         let months = kpi::points(&reader, &view, model, &year).await?.into_iter().map(|point| point.value).collect();
         kpis.push(KpiTrend { view, months });
     }
+    kpis.sort_by(|a, b| (node_order(&a.view.node), &a.view.title).cmp(&(node_order(&b.view.node), &b.view.title)));
     let count = |table: &str, column: &str| {
         let (schema, name) = table.split_once('.').unwrap_or(("", table));
         let known = cut.tables.contains_key(&TableName::new(schema, name));
@@ -63,6 +64,11 @@ async fn read(shared: &Shared, cut: Cut) -> Result<Board, ServeError> {
     let gaps = counts(&reader, count("xref.information_gaps", "gap")).await?;
     let unmatched = counts(&reader, count("xref.gaps", "entity")).await?;
     Ok(Board { cut, kpis, gaps, unmatched })
+}
+
+/// The place of a node in the loop's order; the loop as a whole comes first.
+fn node_order(node: &str) -> usize {
+    ["loop", "crm", "erp", "scm", "aps", "srm", "mes", "wms", "qms"].iter().position(|known| *known == node).unwrap_or(usize::MAX)
 }
 
 /// Rows of (text, count); nothing where the project has no such table.

@@ -167,8 +167,8 @@ pub(super) async fn decide(
 
 #[derive(Deserialize)]
 pub(super) struct DecisionForm {
-    id: Option<i64>,
-    kind: Option<String>,
+    /// Exactly the changes that the page showed or counted, separated by commas.
+    ids: String,
 }
 
 /// The dashboard's buttons.
@@ -177,12 +177,10 @@ pub(super) async fn decide_form(
     Path(action): Path<String>,
     Form(form): Form<DecisionForm>,
 ) -> Result<Redirect, ServeError> {
-    let selection = match (form.id, form.kind) {
-        (Some(id), None) => Selection::Ids(vec![id]),
-        (None, Some(kind)) => Selection::Kind(kind),
-        _ => return Err(ServeError::BadRequest { what: "say which changes".into(), hint: None }),
-    };
-    act(&shared, &action, &selection, "dashboard")?;
+    let ids: Result<Vec<i64>, _> = form.ids.split(',').map(str::parse).collect();
+    let ids =
+        ids.map_err(|_| ServeError::BadRequest { what: format!("\"{}\" are not numbers of changes", form.ids), hint: None })?;
+    act(&shared, &action, &Selection::Ids(ids), "dashboard")?;
     Ok(Redirect::to("/#changes"))
 }
 

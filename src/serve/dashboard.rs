@@ -1,5 +1,6 @@
 //! The page at `/`: the loop as eight nodes, KPIs with their trend, the three usual failures, changes that wait for approval.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -13,7 +14,7 @@ use crate::base::{Operation, Row};
 use crate::pipeline::{PipelineError, Status};
 use crate::store::{Change, ChangeState, Filter};
 
-const CHANGES_SHOWN: usize = 50; // a person decides by kind beyond that
+const CHANGES_SHOWN: usize = 8; // of each kind: enough to judge it
 
 /// The loop in its order: node, name, what it is for.
 const NODES: [(&str, &str, &str); 8] = [
@@ -208,28 +209,44 @@ fn changes(view: &View) -> Markup {
     if view.waiting.is_empty() {
         return html! { p.soft { "Nothing waits." } };
     }
+    let mut groups: BTreeMap<(&str, &str), Vec<&Change>> = BTreeMap::new();
+    for change in &view.waiting {
+        groups.entry((&change.kind, &change.system)).or_default().push(change);
+    }
     html! {
         @if !view.signed_in { (sign_in()) }
+        @for ((kind, system), changes) in groups { (group(view, kind, system, &changes)) }
+    }
+}
+
+/// The changes of one kind for one system: decided one by one or, as counted here, together.
+fn group(view: &View, kind: &str, system: &str, changes: &[&Change]) -> Markup {
+    let ids = |changes: &[&Change]| changes.iter().map(|change| change.id.to_string()).collect::<Vec<_>>().join(",");
+    let decide = |changes: &[&Change], all: &str| {
+        let ids = ids(changes);
+        html! { @if view.signed_in { (button("approve", all, &ids, "main")) " " (button("reject", all, &ids, "")) } }
+    };
+    html! {
+        div.group { h3 { (changes.len()) " " (kind.replace('_', " ")) " for " (system) } (decide(changes, " all")) }
         div.scroll { table {
-            thead { tr { th { "What" } th { "Where" } th { "Change" } th { "Why" } th {} } }
+            thead { tr { th { "What" } th { "Change" } th { "Why" } th {} } }
             tbody {
-                @for change in view.waiting.iter().take(CHANGES_SHOWN) {
+                @for change in changes.iter().take(CHANGES_SHOWN) {
                     tr data-change=(change.id) {
-                        td { (operation(change.row.operation)) " " (change.kind.replace('_', " ")) }
-                        td { (change.system) br; span.soft { (pairs(&change.row.key)) } }
+                        td { (operation(change.row.operation)) br; span.soft { (pairs(&change.row.key)) } }
                         td.change { (difference(change)) }
                         td { (change.reason) }
-                        td { @if view.signed_in { (button("approve", change.id, "main")) " " (button("reject", change.id, "")) } }
+                        td { (decide(&[change], "")) }
                     }
                 }
             }
         } }
-        @if view.waiting.len() > CHANGES_SHOWN { p.soft { "and " (view.waiting.len() - CHANGES_SHOWN) " more: " code { "loopline write plan" } } }
+        @if changes.len() > CHANGES_SHOWN { p.soft { "and " (changes.len() - CHANGES_SHOWN) " more: " code { "loopline write plan" } } }
     }
 }
 
-fn button(action: &str, id: i64, class: &str) -> Markup {
-    html! { form.inline method="post" action=(format!("/changes/{action}")) { input type="hidden" name="id" value=(id); button class=(class) { (action) } } }
+fn button(action: &str, all: &str, ids: &str, class: &str) -> Markup {
+    html! { form.inline method="post" action=(format!("/changes/{action}")) { input type="hidden" name="ids" value=(ids); button class=(class) { (action) (all) } } }
 }
 
 fn sign_in() -> Markup {

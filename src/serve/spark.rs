@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-const WIDTH: f64 = 120.0;
+const WIDTH: f64 = 200.0;
 const HEIGHT: f64 = 32.0;
 const MARGIN: f64 = 3.0;
 
@@ -41,6 +41,6 @@ mod tests {
         assert_eq!(line(&[Some(1.0)], None).into_string(), "");
         assert_eq!(line(&[Some(1.0), None], Some(2.0)).into_string(), "");
         let drawn = line(&[Some(1.0), None, Some(3.0)], None).into_string();
-        assert!(drawn.contains("3.0,29.0 117.0,3.0"), "{drawn}");
+        assert!(drawn.contains("3.0,29.0 197.0,3.0"), "{drawn}");
     }
 }

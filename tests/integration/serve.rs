@@ -237,7 +237,7 @@ async fn a_manager_sees_the_loop_in_a_browser() {
             .header(header::HOST, address.to_string())
             .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Body::from(format!("id={}", waiting[0])))
+            .body(Body::from(format!("ids={}", waiting[0])))
             .unwrap();
         assert_eq!(send(&app, press).await.0, StatusCode::SEE_OTHER);
         assert_eq!(plant_changes(&hub, ChangeState::Approved), waiting[..1]);
