@@ -13,8 +13,8 @@ use chrono::DateTime;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::base::RunId;
 use crate::base::time::{Instant, now};
+use crate::base::{RunId, failpoint};
 
 use super::StoreError;
 
@@ -278,6 +278,7 @@ impl Control {
     /// Records several pulls in one transaction.
     pub fn record_pulls(&self, pulls: &[PullRecord]) -> Result<(), StoreError> {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        failpoint::hit("pull.record.before");
         self.write("cannot record a pull", |db| {
             let sql = "insert into pulls (run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error)
                        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -297,7 +298,9 @@ impl Control {
                 ])?;
             }
             Ok(())
-        })
+        })?;
+        failpoint::hit("pull.record.after");
+        Ok(())
     }
 
     /// When the last pull that succeeded of each stream of `system` was started; with `whole`, only pulls of whole tables count.
@@ -385,6 +388,10 @@ impl Control {
         self.write("cannot keep a manifest", |db| {
             db.execute("insert or replace into manifests values (?1, ?2)", params![run.0, manifest]).map(drop)
         })
+    }
+
+    pub(super) fn has_manifest(&self, run: RunId) -> Result<bool, StoreError> {
+        self.read("cannot look for a manifest", |db| db.prepare("select 1 from manifests where run = ?1")?.exists([run.0]))
     }
 
     /// Manifests of publications that are not finished, oldest first.

@@ -197,9 +197,17 @@ impl Store {
     async fn forget_manifest(&self, run: RunId) -> Result<(), StoreError> {
         let path = manifest_path(run);
         match self.place.folder.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => self.control.published(run),
-            Err(source) => Err(StoreError::Object { what: "removal", path: path.to_string(), source }),
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(source) => return Err(StoreError::Object { what: "removal", path: path.to_string(), source }),
         }
+        if !self.control.has_manifest(run)? {
+            // The control state that began this publication is lost: the one that finishes it must not look as if it knew the run's intents.
+            return self.control.raise_run_floor(run);
+        }
+        failpoint::hit("publish.forget.before");
+        self.control.published(run)?;
+        failpoint::hit("publish.forget.after");
+        Ok(())
     }
 
     /// Unfinished manifests, oldest first: the control state's, and those beside the tables that a lost control state no longer knows.

@@ -198,7 +198,8 @@ impl Control {
     /// id and what a person decided, the others become superseded, new ones are added. An approval by rule (`approved_by` = `rule`) follows the rule:
     /// it is given or taken back as `wanted` says. Returns the changes that are now planned or approved.
     pub fn replan(&self, system: &str, kind: &str, wanted: Vec<NewChange>) -> Result<Vec<Change>, StoreError> {
-        self.write("cannot replace a plan", |db| {
+        failpoint::hit("ledger.plan.before");
+        let open = self.write("cannot replace a plan", |db| {
             let open = Filter {
                 states: Some(vec![ChangeState::Planned, ChangeState::Approved]),
                 system: Some(system.into()),
@@ -225,7 +226,9 @@ impl Control {
                 step(db, old.id, ChangeState::Superseded, None, None)?;
             }
             select(db, &open)
-        })
+        })?;
+        failpoint::hit("ledger.plan.after");
+        Ok(open)
     }
 
     /// Moves changes that are in one of `from` to `to` and records the event; returns how many moved. Durable when it returns.
@@ -243,6 +246,7 @@ impl Control {
         let name = match to {
             ChangeState::Sent => Some(("ledger.sent.before", "ledger.sent.after")),
             ChangeState::Acknowledged => Some(("ledger.ack.before", "ledger.ack.after")),
+            ChangeState::Confirmed => Some(("ledger.confirm.before", "ledger.confirm.after")),
             _ => None,
         };
         name.inspect(|(before, _)| failpoint::hit(before));

@@ -9,6 +9,8 @@
 )]
 
 mod connect;
+mod harness;
+mod kill;
 mod r#loop;
 mod serve;
 mod sql_models;
