@@ -11,7 +11,7 @@
 --! node = "loop"
 select
   cast(closed_at as date) as day, system, kind,
-  cast(sum(extract(epoch from closed_at) - extract(epoch from approved_at)) / 3600 as double) as numerator,
+  cast(sum(greatest(0, extract(epoch from closed_at) - extract(epoch from approved_at))) / 3600 as double) as numerator,
   cast(count(*) as double) as denominator
 from system.changes
 where state = 'confirmed' and closed_at is not null and approved_at is not null
