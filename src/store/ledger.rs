@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use crate::base::failpoint;
@@ -20,101 +20,13 @@ use crate::base::time::{Instant, now};
 use crate::base::{Operation, Row, RowChange, RunId};
 
 use super::control::{Micros, unknown};
-use super::{Control, StoreError};
+use super::{ChangeState, Control, StoreError};
 
 /// Who approves where a pipeline's rule does.
 const RULE: &str = "rule";
 
 /// Number of a change, ascending in a control state.
 pub type ChangeId = i64;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeState {
-    Planned,
-    Approved,
-    Sent,
-    Acknowledged,
-    Confirmed,
-    Conflicted,
-    Failed,
-    Overridden,
-    Rejected,
-    Superseded,
-    Expired,
-    Undone,
-}
-
-impl ChangeState {
-    /// Sent or acknowledged, not yet seen in a pull: counts as being in the target.
-    pub fn in_flight(self) -> bool {
-        matches!(self, Self::Sent | Self::Acknowledged)
-    }
-
-    /// Nothing more will happen to it, undo apart.
-    pub fn closed(self) -> bool {
-        !matches!(self, Self::Planned | Self::Approved) && !self.in_flight()
-    }
-
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Approved => "approved",
-            Self::Sent => "sent",
-            Self::Acknowledged => "acknowledged",
-            Self::Confirmed => "confirmed",
-            Self::Conflicted => "conflicted",
-            Self::Failed => "failed",
-            Self::Overridden => "overridden",
-            Self::Rejected => "rejected",
-            Self::Superseded => "superseded",
-            Self::Expired => "expired",
-            Self::Undone => "undone",
-        }
-    }
-
-    const ALL: [Self; 12] = [
-        Self::Planned,
-        Self::Approved,
-        Self::Sent,
-        Self::Acknowledged,
-        Self::Confirmed,
-        Self::Conflicted,
-        Self::Failed,
-        Self::Overridden,
-        Self::Rejected,
-        Self::Superseded,
-        Self::Expired,
-        Self::Undone,
-    ];
-
-    /// Whether a change may go from `self` to `to`. `sent` may fall back to `approved`: the target was looked at and never got it.
-    pub fn may_become(self, to: Self) -> bool {
-        use ChangeState as S;
-        match self {
-            S::Planned => matches!(to, S::Approved | S::Rejected | S::Superseded | S::Expired),
-            S::Approved => matches!(to, S::Planned | S::Sent | S::Rejected | S::Superseded | S::Expired),
-            S::Sent => matches!(to, S::Approved | S::Acknowledged | S::Confirmed | S::Conflicted | S::Failed | S::Overridden),
-            S::Acknowledged => matches!(to, S::Confirmed | S::Conflicted | S::Failed | S::Overridden | S::Undone),
-            S::Confirmed => matches!(to, S::Overridden | S::Undone),
-            S::Overridden => matches!(to, S::Confirmed | S::Undone),
-            S::Conflicted | S::Failed | S::Rejected | S::Superseded | S::Expired | S::Undone => false,
-        }
-    }
-}
-
-impl FromSql for ChangeState {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let text = value.as_str()?;
-        Self::ALL.into_iter().find(|state| state.text() == text).ok_or_else(|| unknown("state", text))
-    }
-}
-
-impl ToSql for ChangeState {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.text().into())
-    }
-}
 
 pub(super) fn operation_text(operation: Operation) -> &'static str {
     match operation {

@@ -16,9 +16,11 @@ mod evolve;
 mod file;
 mod keyed;
 mod land;
+mod lease;
 mod ledger;
 mod place;
 mod stage;
+mod state;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -38,11 +40,13 @@ use crate::base::time::Instant;
 use crate::base::{RunId, TableName};
 use crate::project::Project;
 
-pub use control::{Control, Lease, PullRecord, RunOutcome, RunRecord};
+pub use control::{Control, PullRecord, RunOutcome, RunRecord};
 pub use error::StoreError;
 use place::Place;
 
-pub use ledger::{Change, ChangeEvent, ChangeId, ChangeState, Filter, NewChange};
+pub use lease::Lease;
+pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
+pub use state::ChangeState;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
