@@ -12,7 +12,7 @@ const FIRST_BOUGHT: usize = FIRST_BASE + BASE;
 const BULK: usize = 80;
 const PACKAGING: usize = 20;
 /// Share of a work centre's time that expected demand takes, in per cent.
-const UTILISATION: i64 = 72;
+const UTILISATION: i64 = 80;
 /// Popularity of finished item `i` is 1 / (i + this).
 const POPULARITY_OFFSET: i64 = 4;
 
@@ -245,9 +245,9 @@ pub fn reorder_points(items: &mut [Item]) {
     for (item, greatest) in items.iter_mut().zip(greatest) {
         let lead = item.lead_days * 5 / 7 + 1;
         item.safety = match item.level {
-            Level::Finished => item.daily * 5 / 1_000,
-            Level::Semi | Level::Base => item.daily * 2 / 1_000 + greatest / 2,
-            Level::Bought => item.daily * 5 / 1_000 + greatest / 2,
+            Level::Finished => item.daily / 1_000,
+            Level::Semi | Level::Base => item.daily / 1_000 + greatest / 4,
+            Level::Bought => item.daily * 3 / 1_000 + greatest / 4,
         };
         item.reorder = match item.level {
             Level::Finished => item.safety,

@@ -175,6 +175,8 @@ pub struct Master {
     /// Offers of each item.
     pub offers_of: Vec<Vec<usize>>,
     pub customers: Vec<Customer>,
+    /// The supplier of the most used parts: the one whose bad lots matter.
+    pub incident_supplier: usize,
     shifts: Vec<Shifts>,
 }
 
@@ -195,9 +197,10 @@ impl Master {
             offers_of[offer.item].push(index);
         }
         let customers = customers(plant, &mut partners);
+        let incident_supplier = most_used(&items, &offers, suppliers.len());
         let last = present + Days::new(SHIFT_DAYS_AHEAD);
         let shifts = PATTERNS.iter().map(|pattern| Shifts::new(*pattern, first_day - Days::new(3), last)).collect();
-        Self { seed, plant, first_day, items, centers, suppliers, offers, offers_of, customers, shifts }
+        Self { seed, plant, first_day, items, centers, suppliers, offers, offers_of, customers, incident_supplier, shifts }
     }
 
     pub fn shifts(&self, pattern: Pattern) -> &Shifts {
@@ -258,7 +261,7 @@ fn suppliers(plant: u32, dice: &mut Dice) -> Vec<Supplier> {
                 tax_id: names::tax_id(country, number),
                 late: [60, 280, 420][kind] + dice.below(60),
                 late_days: [5, 12, 20][kind],
-                faults: [4, 8, 45][kind],
+                faults: [2, 5, 25][kind],
                 blocked: index == SUPPLIERS - 1,
             }
         })
@@ -282,6 +285,15 @@ fn offers(items: &mut [Item], suppliers: usize, dice: &mut Dice) -> Vec<Offer> {
         item.lead_days = longest.unwrap_or(lead);
     }
     offers
+}
+
+/// The supplier whose parts go into the most orders.
+fn most_used(items: &[Item], offers: &[Offer], suppliers: usize) -> usize {
+    let mut used = vec![0i64; suppliers];
+    for offer in offers.iter().filter(|offer| items[offer.item].lots) {
+        used[offer.supplier] += items[offer.item].daily * 100 / items[offer.item].lot.max(1) * offer.share;
+    }
+    (0..suppliers).max_by_key(|supplier| used[*supplier]).unwrap_or(0)
 }
 
 fn customers(plant: u32, dice: &mut Dice) -> Vec<Customer> {

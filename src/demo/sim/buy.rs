@@ -11,8 +11,7 @@ const FOUND: i64 = 400;
 /// Deliveries that come in two parts, in per mille.
 const PARTIAL: i64 = 80;
 /// Days before the present between which one supplier had a serious fault.
-const INCIDENT_DAYS: std::ops::RangeInclusive<i32> = 24..=44;
-const INCIDENT_SUPPLIER: u16 = 11;
+const INCIDENT_DAYS: std::ops::RangeInclusive<i32> = 35..=75;
 
 impl Sim<'_> {
     /// Orders `quantity` of `item` from one of its suppliers, by their shares.
@@ -147,8 +146,8 @@ impl Sim<'_> {
             at: now,
         });
         if inspected {
-            let when = now + self.dice.between(2, 26) * HOUR;
-            let fail = (faulty && self.dice.chance(FOUND)) || self.dice.chance(6);
+            let when = now + self.dice.between(4, 90) * HOUR;
+            let fail = (faulty && self.dice.chance(FOUND)) || self.dice.chance(15);
             self.open_inspection(Some(receipt), None, item, lot, quantity, when, fail);
         }
         self.wake();
@@ -157,7 +156,7 @@ impl Sim<'_> {
     /// How many of a supplier's lots have a hidden fault, in per mille.
     fn faults(&self, supplier: u16) -> i64 {
         let ago = day_no(self.present) - day_no(self.today());
-        if supplier == INCIDENT_SUPPLIER && INCIDENT_DAYS.contains(&ago) {
+        if usize::from(supplier) == self.master.incident_supplier && INCIDENT_DAYS.contains(&ago) {
             return 800;
         }
         self.master.suppliers[usize::from(supplier)].faults

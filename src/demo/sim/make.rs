@@ -206,7 +206,7 @@ impl Sim<'_> {
         self.plant.log.links.push(Link { id: number, order: id, output: true, item: item as u16, lot, quantity: good, at: now });
         self.measure(id, item, lot, center, faulty);
         if inspected {
-            let when = now + self.dice.between(2, 20) * HOUR;
+            let when = now + self.dice.between(4, 70) * HOUR;
             let fail = (faulty && self.dice.chance(500)) || self.dice.chance(8);
             self.open_inspection(None, Some(id), item, lot, good, when, fail);
         }

@@ -6,7 +6,7 @@ use crate::demo::calendar::{DAY, HOUR, day_of, working_days_after};
 use crate::demo::master::Level;
 
 /// Days that planning of finished items looks ahead at orders.
-const HORIZON_DAYS: i32 = 14;
+const HORIZON_DAYS: i32 = 7;
 /// Orders for one item on one day.
 const ORDERS_MAX: i64 = 3;
 /// Days by which a buyer orders before the lead time says so.
