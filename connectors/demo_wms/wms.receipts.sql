@@ -25,7 +25,7 @@ join a on a.article = r.article
 left join lot as b on b.lot_no = r.lot_no
 union all
 select
-  'MV' || cast(m.mv_no as text), 1, 'production', cast(null as text), cast(null as int), m.doc, cast(null as text), m.article, l.warehouse, m.lot_no,
+  'MV' || cast(m.mv_no as text), cast(1 as int), 'production', cast(null as text), cast(null as int), m.doc, cast(null as text), m.article, l.warehouse, m.lot_no,
   cast(null as text), cast(cast(m.qty as decimal(18,6)) / a.divisor as decimal(18,6)), cast(null as decimal(18,6)), m.at_utc, cast(m.mv_no as text)
 from movement as m
 join a on a.article = m.article
