@@ -29,6 +29,8 @@ pub(super) struct Known {
     pub undone: BTreeSet<String>,
     /// (operation, key, after) of changes that the target or a person overrode.
     pub overridden: BTreeSet<String>,
+    /// Rows whose last change met one that had changed meanwhile, and that change's hash.
+    pub conflicted: BTreeMap<KeyText, String>,
 }
 
 /// A change that the plan should hold.
@@ -159,7 +161,7 @@ impl Diff {
                     self.undone += 1;
                     return;
                 }
-                let asks = asks || known.overridden.contains(&wish_text(&row));
+                let asks = asks || known.overridden.contains(&wish_text(&row)) || known.disputed(spec, &row, &hash);
                 self.wishes.push(Wish { row, reason, hash, asks });
             }
         }
@@ -220,6 +222,12 @@ impl Known {
             Self { own: own.into_iter().map(|key| (key_text(&spec.write.key, &key), key)).collect(), ..Self::default() };
         let hashes: BTreeMap<i64, &str> = changes.iter().map(|change| (change.id, change.hash.as_str())).collect();
         for change in &changes {
+            let key = key_text(&spec.write.key, &change.row.key);
+            match change.state {
+                ChangeState::Planned | ChangeState::Approved => {}
+                ChangeState::Conflicted => drop(known.conflicted.insert(key, change.hash.clone())),
+                _ => drop(known.conflicted.remove(&key)),
+            }
             match change.state {
                 ChangeState::Undone => drop(known.undone.insert(change.hash.clone())),
                 ChangeState::Overridden => drop(known.overridden.insert(wish_text(&change.row))),
@@ -232,6 +240,12 @@ impl Known {
         }
         known.in_flight = changes.into_iter().filter(|change| change.state.in_flight()).collect();
         known
+    }
+
+    /// Whether a person has changed the row since the hub decided about it, and the hub has not written it since: then a rule does not decide about
+    /// it again. The very same change once more means that only something else in the row had changed.
+    fn disputed(&self, spec: &Spec<'_>, row: &RowChange, hash: &str) -> bool {
+        self.conflicted.get(&key_text(&spec.write.key, &row.key)).is_some_and(|conflicted| conflicted != hash)
     }
 }
 
@@ -413,6 +427,24 @@ mod tests {
         let elsewhere = rows(json!([{"ref": "A", "qty": "5", "ver": 2}]));
         let again = diff(&spec, &wanted(json!([{"ref": "A", "qty": "2"}])), &elsewhere, &known);
         assert!(again.wishes[0].asks);
+    }
+
+    #[test]
+    fn after_a_conflict_a_person_decides_unless_only_the_version_had_changed() {
+        let system = system(None, None);
+        let spec = Spec::of(&system, "purchase_requests").unwrap();
+        let wanted = wanted(json!([{"ref": "A", "qty": "2"}]));
+        let asks = |qty: &str, version: i64, changes: Vec<Change>| {
+            let current = rows(json!([{"ref": "A", "qty": qty, "ver": version}]));
+            diff(&spec, &wanted, &current, &Known::new(&spec, vec![], changes)).wishes[0].asks
+        };
+        let current = rows(json!([{"ref": "A", "qty": "1", "ver": 1}]));
+        let first = diff(&spec, &wanted, &current, &Known::default()).wishes[0].row.clone();
+        let conflicted = change(1, first.clone(), ChangeState::Conflicted);
+        assert!(!asks("1", 2, vec![conflicted.clone()]));
+        assert!(asks("7", 2, vec![conflicted.clone()]));
+        assert!(asks("7", 2, vec![conflicted.clone(), change(2, first.clone(), ChangeState::Planned)]));
+        assert!(!asks("7", 3, vec![conflicted, change(2, first, ChangeState::Confirmed)]));
     }
 
     #[test]

@@ -173,6 +173,7 @@ impl Writeback<'_> {
             ChangeState::Sent,
             ChangeState::Acknowledged,
             ChangeState::Confirmed,
+            ChangeState::Conflicted,
             ChangeState::Overridden,
             ChangeState::Undone,
         ];

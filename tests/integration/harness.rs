@@ -22,6 +22,8 @@ pub const SYSTEMS: [&str; 2] = ["erp", "wms"];
 /// says how the outcome became known.
 const INCIDENTAL: [&str; 7] = ["_pull", "run", "planned_at", "approved_at", "sent_at", "closed_at", "detail"];
 
+const CONTROL: [&str; 4] = ["control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "control.lock"];
+
 /// A run of this plant takes a second; longer than this it hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -33,6 +35,17 @@ pub type Rows = BTreeMap<String, Vec<String>>;
 
 pub struct Mini {
     folder: TempDir,
+}
+
+/// A process that stands still at a failpoint.
+pub struct Standing {
+    child: Child,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        kill(&mut self.child);
+    }
 }
 
 /// What a command said.
@@ -124,25 +137,25 @@ impl Mini {
         panic!("after {RUNS_MAX} runs there is still something to do: {report:#}");
     }
 
-    /// Starts a run and kills it as soon as it stands still at `failpoint`.
-    pub fn kill_at(&self, failpoint: &str, arguments: &[&str]) {
+    /// Starts a command and waits until it stands still at `failpoint`; it is killed when the returned value is dropped.
+    pub fn stand_at(&self, failpoint: &str, arguments: &[&str]) -> Standing {
         let mut command = self.command(arguments);
         let mut child =
             command.env("LOOPLINE_FAILPOINT", failpoint).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
+        let standing = Standing { child };
         let (said, heard) = channel();
         std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
         let deadline = Instant::now() + DEADLINE;
         let reached = format!("failpoint {} reached", failpoint.split(':').next().unwrap());
         loop {
             match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(&reached) => break,
+                Ok(line) if line.contains(&reached) => return standing,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => panic!("{arguments:?} ended without reaching failpoint {failpoint}"),
                 Err(RecvTimeoutError::Timeout) => panic!("{arguments:?} neither reached failpoint {failpoint} nor ended"),
             }
         }
-        kill(&mut child);
     }
 
     /// Starts a command and kills it after `delay`; `false` if it had ended before.
@@ -158,9 +171,22 @@ impl Mini {
         kill(&mut child)
     }
 
+    /// The files of the control state and their contents, as a backup holds them.
+    pub fn control(&self) -> Vec<(&'static str, Vec<u8>)> {
+        CONTROL.into_iter().filter_map(|name| Some((name, std::fs::read(self.root().join("store").join(name)).ok()?))).collect()
+    }
+
+    /// Puts a backup in the control state's place.
+    pub fn restore_control(&self, backup: &[(&'static str, Vec<u8>)]) {
+        self.lose_control();
+        for (name, bytes) in backup {
+            std::fs::write(self.root().join("store").join(name), bytes).unwrap();
+        }
+    }
+
     /// Removes the control state, as a lost disk would.
     pub fn lose_control(&self) {
-        for file in ["control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "control.lock"] {
+        for file in CONTROL {
             let _ = std::fs::remove_file(self.root().join("store").join(file));
         }
         assert!(!self.root().join("store/control.sqlite").exists());

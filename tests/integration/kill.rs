@@ -17,6 +17,22 @@ const STEPS_MAX: usize = 100;
 /// Runs killed side by side: a run mostly waits for the disk.
 const WORKERS: usize = 3;
 
+/// Kills at later occurrences, and of restarts that were still clearing up after a kill.
+const MORE: &[&[&str]] = &[
+    &["pull.commit.before:3"],
+    &["stage.file.after:7"],
+    &["publish.table.after:4"],
+    &["send.apply.before:2"],
+    &["send.apply.after:2"],
+    &["ledger.ack.before:2"],
+    &["pull.deleted.after", "pull.deleted.before"],
+    &["pull.deleted.after", "pull.commit.after"],
+    &["publish.table.after", "publish.cut.before"],
+    &["publish.cut.after", "publish.forget.before"],
+    &["send.apply.after", "ledger.ack.before"],
+    &["send.apply.before", "send.apply.after", "pull.record.before"],
+];
+
 /// Every failpoint that the source names, so that a new one cannot be forgotten here.
 fn failpoints() -> BTreeSet<String> {
     fn texts(folder: &Path, into: &mut Vec<String>) {
@@ -67,11 +83,12 @@ impl Prepared {
         prepared
     }
 
-    /// What went wrong after a kill at `failpoint`; empty if nothing did.
-    fn killed_at(&self, failpoint: &str) -> String {
+    /// What went wrong after a kill at the first of `failpoints`, of the restart at the second, and so on; empty if nothing did.
+    fn killed_at(&self, failpoints: &[&str]) -> String {
         let plant = self.plant.copy();
-        plant.kill_at(failpoint, &["run", "loop"]);
+        drop(plant.stand_at(failpoints[0], &["run", "loop"]));
         let served = plant.cut();
+        failpoints[1..].iter().for_each(|failpoint| drop(plant.stand_at(failpoint, &["run", "loop"])));
         let mut wrong = String::new();
         if served != self.before && served != self.first {
             wrong += &format!(
@@ -101,16 +118,18 @@ fn killed_before_and_after_every_durable_step_nothing_is_lost_or_done_twice() {
         assert!(names.iter().any(|name| name.starts_with(stage)), "there is no failpoint {stage}*: {names:?}");
     }
     let prepared = Prepared::new();
-    let queue: Mutex<VecDeque<String>> = Mutex::new(names.into_iter().collect());
+    let queue: VecDeque<Vec<&str>> =
+        names.iter().map(|name| vec![name.as_str()]).chain(MORE.iter().map(|names| names.to_vec())).collect();
+    let queue = Mutex::new(queue);
     let wrong: Mutex<BTreeMap<String, String>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let Some(name) = queue.lock().unwrap().pop_front() else { break };
-                    let found = prepared.killed_at(&name);
+                    let Some(names) = queue.lock().unwrap().pop_front() else { break };
+                    let found = prepared.killed_at(&names);
                     if !found.is_empty() {
-                        wrong.lock().unwrap().insert(name, found);
+                        wrong.lock().unwrap().insert(names.join(", then "), found);
                     }
                 }
             });
@@ -176,7 +195,7 @@ fn killed_at_random_moments_again_and_again_nothing_is_lost_or_done_twice() {
 fn lost_and_recovered(prepared: &Prepared, failpoint: Option<&str>) {
     let plant = prepared.plant.copy();
     if let Some(failpoint) = failpoint {
-        plant.kill_at(failpoint, &["run", "loop"]);
+        drop(plant.stand_at(failpoint, &["run", "loop"]));
     }
     plant.lose_control();
     let targets = plant.targets();
@@ -210,6 +229,60 @@ fn a_lost_control_state_is_noticed_and_settled_by_looking() {
     // Sent or not: nobody knows.
     lost_and_recovered(&prepared, Some("send.apply.before"));
     lost_and_recovered(&prepared, Some("send.apply.after"));
+}
+
+#[test]
+fn a_control_state_from_a_backup_is_noticed_and_sends_nothing_again() {
+    let plant = Mini::new();
+    plant.json(&["run", "ask"]);
+    plant.json(&["write", "approve", "--all", "--by", "ann"]);
+    let backup = plant.control();
+    plant.json(&["run", "ask"]);
+    let targets = plant.targets();
+    plant.restore_control(&backup); // everything is approved and not yet sent, it says
+    let refused = plant.loopline(&["run", "ask"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("recover"), "{refused:?}");
+    assert_eq!(plant.loopline(&["write", "recover"]).code, Some(0));
+    plant.loopline(&["write", "apply"]);
+    plant.settle("ask");
+    assert_eq!(differences(&targets, &plant.targets()), "");
+}
+
+#[test]
+fn only_one_process_writes_at_a_time() {
+    let plant = Mini::new();
+    plant.settle("loop");
+    plant.happen("next_day");
+    let (before, targets) = (plant.cut(), plant.targets());
+    let standing = plant.stand_at("publish.table.after", &["run", "loop"]);
+    for command in [&["run", "loop"][..], &["pull"], &["write", "apply"], &["write", "recover"]] {
+        let refused = plant.loopline(command);
+        assert!(refused.code == Some(1) && refused.stderr.starts_with("error: "), "{command:?}: {refused:?}");
+    }
+    assert_eq!(differences(&before, &plant.cut()), "", "what is read is the last complete cut");
+    assert_eq!(differences(&targets, &plant.targets()), "");
+    drop(standing);
+    plant.settle("loop");
+}
+
+#[test]
+fn a_row_edited_while_its_change_is_unknown_stays_and_no_rule_overwrites_it() {
+    let plant = Mini::new();
+    let standing = plant.stand_at("send.apply.before", &["run", "loop"]);
+    plant.sql("erp", "update order_line set promised = '2026-12-24' where order_no = 'S1' and line_no = 1");
+    drop(standing);
+    for _ in 0..2 {
+        let report = plant.json(&["run", "loop"]);
+        assert_eq!(
+            plant.texts("erp", "select promised from order_line where order_no = 'S1' and line_no = 1"),
+            ["2026-12-24"],
+            "{report:#}"
+        );
+        assert_eq!(report["summary"]["waiting"], 1, "a person is asked: {report:#}");
+    }
+    plant.json(&["write", "approve", "--all", "--by", "ann"]);
+    plant.settle("loop");
+    assert_eq!(plant.texts("erp", "select promised from order_line where order_no = 'S1' and line_no = 1"), ["2026-03-13"]);
 }
 
 #[test]
