@@ -1,4 +1,4 @@
-//! The ledger as a table: `system.changes`.
+//! What the control state knows, as tables: the ledger in `system.changes`, the age of each system in `system.freshness`.
 //!
 //! SQL reads the ledger only here. Its instants are those of the plant's clock: where a project has a clock file, the wall clock's instants are moved
 //! to the instant that the plant had then, by the runs that were under way.
@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use futures::StreamExt;
 
-use crate::base::{RunId, TableName};
+use crate::base::{RunId, TableName, time};
 use crate::store::{RunRecord, Staged, TableVersion};
 
 use super::{Hub, PipelineError};
@@ -49,6 +49,31 @@ impl Hub {
             properties: [(DATA.to_owned(), format!("run {run}"))].into(),
         };
         Ok(Exported { version, staged })
+    }
+}
+
+impl Hub {
+    /// How old the rows of each system are in this run, by the wall clock; published with the run.
+    pub(super) async fn export_freshness(&self, run: RunId) -> Result<Staged, PipelineError> {
+        let wall = time::now();
+        let systems = self.project.systems.keys().map(|system| self.freshness(system, wall)).collect::<Result<Vec<_>, _>>()?;
+        let names: StringArray = systems.iter().map(|system| Some(system.system.as_str())).collect();
+        let pulled: TimestampMicrosecondArray =
+            systems.iter().map(|system| system.pulled_at.map(|at| at.timestamp_micros())).collect();
+        let ages: Int64Array = systems.iter().map(|system| system.age_seconds).collect();
+        let limits: Int64Array = systems.iter().map(|system| i64::try_from(system.max_age_seconds).ok()).collect();
+        let stale: BooleanArray = systems.iter().map(|system| Some(system.stale)).collect();
+        let columns: [(&str, ArrayRef); 5] = [
+            ("system", Arc::new(names)),
+            ("pulled_at", Arc::new(pulled.with_timezone("UTC"))),
+            ("age_seconds", Arc::new(ages)),
+            ("max_age_seconds", Arc::new(limits)),
+            ("stale", Arc::new(stale)),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).map_err(|error| PipelineError::Task(error.to_string()))?;
+        let schema = batch.schema();
+        let rows = futures::stream::iter([Ok(batch)]).boxed();
+        Ok(self.store.stage(run, &TableName::new("system", "freshness"), schema, rows, BTreeMap::new()).await?)
     }
 }
 

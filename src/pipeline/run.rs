@@ -204,6 +204,7 @@ impl Hub {
         let watch = running.enter(Stage::Publish);
         tables.extend(unchanged);
         staged.push(changes.staged);
+        staged.push(self.export_freshness(running.run).await?);
         for table in staged.iter().filter_map(|staged| staged.table.parse().ok()) {
             tables.remove::<TableName>(&table);
         }

@@ -65,7 +65,7 @@ impl Hub {
         })
     }
 
-    fn freshness(&self, system: &str, now: Instant) -> Result<Freshness, PipelineError> {
+    pub(super) fn freshness(&self, system: &str, now: Instant) -> Result<Freshness, PipelineError> {
         let pulled_at = self.writeback().pulled_at(system)?;
         let max_age = self.project.systems.get(system).map(|system| system.max_age).unwrap_or_default();
         let age = pulled_at.map(|at| now - at);

@@ -15,7 +15,8 @@ use super::{Applied, Writeback, WritebackError};
 const SLICE_MAX: usize = 100;
 
 impl Writeback<'_> {
-    /// Settles what is unknown, then sends every approved change, by system in slices. A system that cannot be reached does not stop the others.
+    /// Settles what is unknown, then sends every approved change, by system in slices. A system that cannot be reached, or whose rows are older than
+    /// its `max_age`, does not stop the others.
     pub async fn apply(&self, now: Instant) -> Result<Applied, WritebackError> {
         if self.store.control_behind().await?.is_some() {
             return Err(WritebackError::ControlBehind);
@@ -31,6 +32,10 @@ impl Writeback<'_> {
                 applied.errors.push((name, "the project no longer has this system".into()));
                 continue;
             };
+            if let Some(why) = self.too_old(&name, now)? {
+                applied.errors.push((name, format!("nothing is written from old rows: {why}")));
+                continue;
+            }
             match target(system, &self.project.root).await {
                 Ok(target) => self.send(system, &*target, changes, &mut applied).await?,
                 Err(error) => applied.errors.push((name, error.to_string())),

@@ -37,7 +37,7 @@ impl Writeback<'_> {
         self.decide(which, &[ChangeState::Planned], ChangeState::Approved, by)
     }
 
-    /// Rejects planned and approved changes. The same wish is planned again by the next plan as long as it is wanted.
+    /// Rejects planned and approved changes. The same wish is not planned again until what is wanted, or the row itself, differs.
     pub fn reject(&self, which: &Selection, by: &str) -> Result<usize, WritebackError> {
         self.decide(which, &[ChangeState::Planned, ChangeState::Approved], ChangeState::Rejected, by)
     }

@@ -25,8 +25,8 @@ pub(super) struct Known {
     pub own: BTreeMap<KeyText, Row>,
     /// Sent or acknowledged changes of this table, ascending.
     pub in_flight: Vec<Change>,
-    /// Hashes of changes that were undone or are being undone.
-    pub undone: BTreeSet<String>,
+    /// Hashes of changes that a person took back, is taking back, or rejected.
+    pub declined: BTreeSet<String>,
     /// (operation, key, after) of changes that the target or a person overrode.
     pub overridden: BTreeSet<String>,
     /// Rows whose last change met one that had changed meanwhile, and that change's hash.
@@ -51,7 +51,7 @@ pub(super) struct Diff {
     pub in_place: usize,
     pub taken_over: usize,
     pub under_way: usize,
-    pub undone: usize,
+    pub declined: usize,
 }
 
 /// Compares everything wanted with everything the target has under these keys.
@@ -157,8 +157,8 @@ impl Diff {
             Step::Change(..) if touched => self.under_way += 1,
             Step::Change(row, reason, asks) => {
                 let hash = hash(&spec.system.name, &row);
-                if known.undone.contains(&hash) {
-                    self.undone += 1;
+                if known.declined.contains(&hash) {
+                    self.declined += 1;
                     return;
                 }
                 let asks = asks || known.overridden.contains(&wish_text(&row)) || known.disputed(spec, &row, &hash);
@@ -216,7 +216,7 @@ impl<'a> Overlay<'a> {
 }
 
 impl Known {
-    /// Sorts what the ledger has of one write; `changes` are all that are not superseded, rejected or expired.
+    /// Sorts what the ledger has of one write; `changes` are all that are not superseded or expired.
     pub fn new(spec: &Spec<'_>, own: Vec<Row>, changes: Vec<Change>) -> Self {
         let mut known =
             Self { own: own.into_iter().map(|key| (key_text(&spec.write.key, &key), key)).collect(), ..Self::default() };
@@ -229,13 +229,15 @@ impl Known {
                 _ => drop(known.conflicted.remove(&key)),
             }
             match change.state {
-                ChangeState::Undone => drop(known.undone.insert(change.hash.clone())),
+                // A rejected undo declines nothing: the change that it would have taken back stays.
+                ChangeState::Rejected if change.undoes.is_some() => {}
+                ChangeState::Undone | ChangeState::Rejected => drop(known.declined.insert(change.hash.clone())),
                 ChangeState::Overridden => drop(known.overridden.insert(wish_text(&change.row))),
                 _ => {}
             }
             let open_undo = change.undoes.filter(|_| !change.state.closed());
             if let Some(hash) = open_undo.and_then(|undone| hashes.get(&undone)) {
-                known.undone.insert((*hash).to_owned());
+                known.declined.insert((*hash).to_owned());
             }
         }
         known.in_flight = changes.into_iter().filter(|change| change.state.in_flight()).collect();
@@ -410,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn undone_wishes_stay_undone_until_they_change_and_overridden_ones_ask() {
+    fn declined_wishes_stay_declined_until_they_change_and_overridden_ones_ask() {
         let system = system(None, None);
         let spec = Spec::of(&system, "purchase_requests").unwrap();
         let current = rows(json!([{"ref": "A", "qty": "1", "ver": 1}]));
@@ -418,9 +420,14 @@ mod tests {
         let undone = change(1, first.wishes[0].row.clone(), ChangeState::Undone);
         let known = Known::new(&spec, vec![], vec![undone]);
         let again = diff(&spec, &wanted(json!([{"ref": "A", "qty": "2"}])), &current, &known);
-        assert_eq!((again.wishes.len(), again.undone), (0, 1));
+        assert_eq!((again.wishes.len(), again.declined), (0, 1));
         let other = diff(&spec, &wanted(json!([{"ref": "A", "qty": "3"}])), &current, &known);
         assert_eq!(other.wishes.len(), 1);
+
+        let rejected = change(3, first.wishes[0].row.clone(), ChangeState::Rejected);
+        let known = Known::new(&spec, vec![], vec![rejected]);
+        let again = diff(&spec, &wanted(json!([{"ref": "A", "qty": "2"}])), &current, &known);
+        assert_eq!((again.wishes.len(), again.declined), (0, 1));
 
         let overridden = change(2, first.wishes[0].row.clone(), ChangeState::Overridden);
         let known = Known::new(&spec, vec![], vec![overridden]);

@@ -157,7 +157,7 @@ impl Writeback<'_> {
         report.in_place = found.in_place;
         report.taken_over = found.taken_over;
         report.under_way = found.under_way;
-        report.undone = found.undone;
+        report.declined = found.declined;
         report.gaps = std::mem::take(&mut found.gaps);
         Ok(found)
     }
@@ -175,6 +175,7 @@ impl Writeback<'_> {
             ChangeState::Confirmed,
             ChangeState::Conflicted,
             ChangeState::Overridden,
+            ChangeState::Rejected,
             ChangeState::Undone,
         ];
         let filter = Filter {
@@ -209,7 +210,8 @@ impl Writeback<'_> {
         self.too_old(system, request.now)
     }
 
-    fn too_old(&self, system: &str, now: Instant) -> Result<Option<String>, WritebackError> {
+    /// Why what is known of `system` is too old to write from; `None` if it is fresh.
+    pub(super) fn too_old(&self, system: &str, now: Instant) -> Result<Option<String>, WritebackError> {
         let Some(system) = self.project.systems.get(system) else { return Ok(None) };
         let (limit, system) = (system.max_age, &system.name);
         let Some(at) = self.pulled_at(system)? else {

@@ -34,8 +34,8 @@ pub struct WriteReport {
     pub taken_over: usize,
     /// Rows that differ but have a change under way whose outcome is not known yet.
     pub under_way: usize,
-    /// Wishes that were undone and have not changed since: not planned again.
-    pub undone: usize,
+    /// Wishes that a person rejected or took back and that have not changed since: not planned again.
+    pub declined: usize,
     /// Rows that cannot be written, with the reason of each.
     pub gaps: Vec<Gap>,
     /// Why nothing was planned (target not pulled since the last send, inputs too old, limits); `None` if the plan is good.

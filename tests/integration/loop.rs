@@ -263,6 +263,19 @@ async fn an_undone_change_is_not_planned_again_until_the_wish_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_change_is_not_planned_again_until_the_wish_changes() {
+    let plant = Plant::new();
+    plant.run("ask").await;
+    assert_eq!(plant.hub().await.writeback().reject(&Selection::Kind("purchase_requests".into()), "ann").unwrap(), 2);
+    // Another pipeline's rule would approve it by itself.
+    let report = plant.run("auto").await;
+    assert_eq!((open_changes(&report), report.summary.applied.sent), (0, 0), "{:#?}", report.writes);
+    plant.sql("update orders set qty = 25 where id = 'A'");
+    plant.run("auto").await;
+    assert_eq!(plant.requests(), ["PR-A 25 PROPOSED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn own_rows_follow_the_wish_and_rows_taken_over_do_not() {
     let plant = Plant::new();
     plant.run("auto").await;
@@ -319,6 +332,21 @@ async fn a_change_sent_without_an_answer_is_settled_by_looking() {
     assert_eq!((settled.acknowledged, settled.returned, settled.conflicted), (1, 1, 0), "{settled:#?}");
     assert_eq!(plant.requests(), ["PR-A 20 PROPOSED", "PR-C 30 PROPOSED"]);
     assert_eq!(report.summary.confirmed.confirmed, 4, "{:#?}", report.summary);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_from_old_rows() {
+    let plant = Plant::new();
+    plant.run("ask").await;
+    plant.approve().await;
+    let settings = plant.root().join("loopline.toml");
+    let text = std::fs::read_to_string(&settings).unwrap().replace("\"1h\"", "\"1s\"");
+    std::fs::write(settings, text).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    let applied = plant.apply().await;
+    assert_eq!(applied.applied.sent, 0);
+    assert!(applied.applied.errors[0].1.contains("max_age"), "{applied:#?}");
+    assert!(plant.requests().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
