@@ -166,23 +166,22 @@ impl<'a> Builder<'a> {
         let tables = self.tables(node).await?;
         let planned = self.planner.node(node, tables).await.map_err(first)?;
         let schema = stored_schema(&planned.schema());
-        let empty: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema.clone()));
-        let rules = self.rules(node, &empty);
-        let mut properties = BTreeMap::from([
+        let properties = BTreeMap::from([
             (FINGERPRINT.to_owned(), fingerprint.hash()),
             (INPUTS.to_owned(), fingerprint.to_json()),
             (DATA.to_owned(), format!("run {}", self.context.run)),
         ]);
-        // Warnings are told again by every run until they are mended.
-        if rules.iter().all(|rule| rule.severity == Severity::Error) {
-            properties.insert(CHECKS.to_owned(), check::hash(&rules));
-        }
-        let staged = self.stage(node, planned, &schema, properties).await?;
+        let mut staged = self.stage(node, planned, &schema, properties).await?;
         let current = self.context.current.get(&node.table);
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
         let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
+        let rules = self.rules(node, &provider);
         let failed = check::failed(&self.planner, node, &rules, provider.clone()).await?;
+        // What a check warns of is told again by every run until it is mended.
+        if failed.is_empty() {
+            staged.properties.insert(CHECKS.to_owned(), check::hash(&rules));
+        }
         Ok((same, Ready { data: staged.content.clone(), provider: Some(provider) }, staged, failed))
     }
 

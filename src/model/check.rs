@@ -61,15 +61,31 @@ impl Rule {
             RuleKind::NotNull(column) => format!("select * from {table} where {} is null", quoted(column)),
             RuleKind::Expression(expression) => format!("select * from {table} where not ({expression}\n)"),
             RuleKind::Unique(columns) => {
-                let key = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
-                let set =
-                    columns.iter().map(|column| format!("{} is not null", quoted(column))).collect::<Vec<_>>().join(" and ");
-                format!(
-                    "select * from (select *, count(*) over (partition by {key}) as \"{COPIES}\" from {table} where {set}) where \"{COPIES}\" > 1 order by {key}"
-                )
+                let (key, set) = key_and_set(columns);
+                let counted = format!("select *, count(*) over (partition by {key}) as \"{COPIES}\" from {table} where {set}");
+                format!("select * from ({counted}) where \"{COPIES}\" > 1 order by {key}")
             }
         }
     }
+
+    /// A query for how many rows fail.
+    fn counting(&self, table: &str) -> String {
+        match &self.kind {
+            RuleKind::Unique(columns) => {
+                let (key, set) = key_and_set(columns);
+                let copies = format!("select count(*) as n from {table} where {set} group by {key} having count(*) > 1");
+                format!("select coalesce(sum(n), 0) from ({copies})")
+            }
+            _ => format!("select count(*) from ({})", self.failing(table)),
+        }
+    }
+}
+
+/// Key columns as a list, and the condition that all of them are set: nulls are found by a check of their own.
+fn key_and_set(columns: &[String]) -> (String, String) {
+    let key = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
+    let set = columns.iter().map(|column| format!("{} is not null", quoted(column))).collect::<Vec<_>>().join(" and ");
+    (key, set)
 }
 
 fn quoted(name: &str) -> String {
@@ -140,11 +156,9 @@ pub(super) async fn failed(
         columns.iter().zip(null_counts).filter(|(_, count)| *count > 0).map(|(rule, _)| *rule).collect();
     suspects.extend(rules.iter().filter(|rule| !matches!(rule.kind, RuleKind::NotNull(_))));
     for rule in suspects {
-        let failing = rule.failing(&table);
-        let count =
-            counts(&rows.query(&format!("select count(*) from ({failing})"), Some(rule)).await?).first().copied().unwrap_or(0);
+        let count = counts(&rows.query(&rule.counting(&table), Some(rule)).await?).first().copied().unwrap_or(0);
         if count > 0 {
-            let sample = rows.query(&format!("{failing} limit {SAMPLE_ROWS}"), Some(rule)).await?;
+            let sample = rows.query(&format!("{} limit {SAMPLE_ROWS}", rule.failing(&table)), Some(rule)).await?;
             failed.push(FailedCheck {
                 table: node.table.clone(),
                 check: rule.name.clone(),

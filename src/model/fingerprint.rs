@@ -64,7 +64,9 @@ pub(super) fn definition(project: &Project, node: &Node) -> String {
         NodeKind::Mapped => {
             let contract =
                 project.contracts.values().find(|contract| super::contract::mapped_name(&contract.table) == node.table);
-            contract.map(|contract| columns(contract, &mut text));
+            if let Some(contract) = contract {
+                columns(contract, &mut text);
+            }
         }
         NodeKind::Contract => {
             if let Some(contract) = project.contracts.get(&node.table) {

@@ -13,12 +13,13 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 
-use super::ModelError;
+use super::build::first;
 use super::engine::{Engine, Tables, problem};
 use super::error::Problem;
-use super::plan::{changes_schema, select};
+use super::plan::{Planned, Planner, changes_schema, deleted_schema, select};
 use super::statement::{Names, bind_clock, parse};
 use super::table::Files;
+use super::{Graph, ModelError};
 use crate::base::{TableName, nearest};
 use crate::project::Project;
 use crate::store::{Cut, Store};
@@ -26,10 +27,11 @@ use crate::store::{Cut, Store};
 /// A longer query is better a model.
 const QUERY_SECONDS_MAX: u64 = 120;
 
-/// Runs read-only SQL over the tables of one cut (and `raw.*` at the versions that the cut pinned). `now()` is the cut's instant.
+/// Runs read-only SQL over the tables of one cut (and `raw.*` at the versions that the cut pinned, `mapped.*` over them). `now()` is the cut's instant.
 ///
 /// Making one is cheap: a table's files are looked up when a query first reads it.
 pub struct Reader<'a> {
+    project: &'a Project,
     store: &'a Store,
     cut: Cut,
     engine: Engine,
@@ -38,9 +40,9 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     #[expect(clippy::unused_async, reason = "callers need not know that nothing is read yet")]
-    pub async fn new(project: &Project, store: &'a Store, cut: &Cut) -> Result<Self, ModelError> {
+    pub async fn new(project: &'a Project, store: &'a Store, cut: &Cut) -> Result<Self, ModelError> {
         let engine = Engine::new(store.object_store(), project.memory_limit_bytes)?;
-        Ok(Self { store, cut: cut.clone(), engine, opened: Mutex::default() })
+        Ok(Self { project, store, cut: cut.clone(), engine, opened: Mutex::default() })
     }
 
     /// Every table that can be read, by name.
@@ -95,18 +97,44 @@ impl<'a> Reader<'a> {
         if let Some(provider) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(table) {
             return Ok(provider.clone());
         }
+        let provider = match table.schema.as_str() {
+            "mapped" => self.view(table, line).await?,
+            _ => self.stored(table, line).await?,
+        };
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), provider.clone());
+        Ok(provider)
+    }
+
+    /// The union of a contract's maps over the pulled tables of the cut, as the run saw it.
+    async fn view(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
+        let graph = Graph::new(self.project).map_err(first)?;
+        let node = graph.node(table).ok_or_else(|| self.unknown(table, line))?;
+        let mut raw = Tables::new();
+        for input in &node.inputs {
+            let provider = match input.name.strip_suffix("__deleted") {
+                Some(live) if !self.cut.tables.contains_key(input) => {
+                    let live = self.stored(&TableName::new(&input.schema, live), line).await?;
+                    Arc::new(Files::new(deleted_schema(&live.schema()), vec![]))
+                }
+                _ => self.stored(input, line).await?,
+            };
+            raw.insert(input.clone(), provider);
+        }
+        let planner = Planner { project: self.project, engine: &self.engine, as_of: self.cut.as_of };
+        planner.node(node, raw).await.map(Planned::into_view).map_err(first)
+    }
+
+    async fn stored(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         let version = match self.cut.tables.get(table) {
             Some(version) => Some(self.store.at(table, *version).await?),
             None if table.schema == "system" => self.store.latest(table).await?,
             None => None,
         };
-        let provider: Arc<dyn TableProvider> = match version {
-            Some(version) => Arc::new(Files::of(&version)),
-            None if *table == TableName::new("system", "changes") => Arc::new(Files::new(changes_schema(), vec![])),
-            None => return Err(self.unknown(table, line)),
-        };
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), provider.clone());
-        Ok(provider)
+        match version {
+            Some(version) => Ok(Arc::new(Files::of(&version))),
+            None if *table == TableName::new("system", "changes") => Ok(Arc::new(Files::new(changes_schema(), vec![]))),
+            None => Err(self.unknown(table, line)),
+        }
     }
 
     fn unknown(&self, table: &TableName, line: usize) -> ModelError {

@@ -222,6 +222,7 @@ async fn contracts_are_filled_and_models_built() {
     assert_eq!(bench.rows(&cut, "select count(*) from erp.sites").await, ["0"]);
     assert_eq!(bench.rows(&cut, "select * from write.erp__requests order by id").await, ["1|7|why", "3|7|why"]);
     assert_eq!(bench.rows(&cut, "select count(*) from write.crm__requests").await, ["0"]);
+    assert_eq!(bench.rows(&cut, "select system, item_id from mapped.erp__items where system = 'crm'").await, ["crm|c1"]);
     assert_eq!(bench.rows(&cut, "select now()").await, ["2026-03-04T05:06:07Z"]);
     let columns = "select column_name from information_schema.columns where table_name = 'counts' order by ordinal_position";
     assert_eq!(bench.rows(&cut, columns).await, ["status", "items"]);
