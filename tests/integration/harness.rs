@@ -59,7 +59,7 @@ pub struct Said {
 impl Mini {
     /// The fixture with its source databases, before the first run.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary();
         copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mini"), folder.path());
         let mini = Self { folder };
         mini.happen("");
@@ -68,7 +68,7 @@ impl Mini {
 
     /// The same plant in the same state, somewhere else.
     pub fn copy(&self) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temporary();
         copy_folder(self.root(), folder.path());
         Self { folder }
     }
@@ -287,6 +287,12 @@ pub fn differences(expected: &Rows, found: &Rows) -> String {
         text.extend(left.iter().map(|row| format!("{name}: not expected {row}\n")));
     }
     text
+}
+
+/// In memory where there is such a place: a killed process leaves what it wrote, synced or not, and a disk that everybody waits for would take most of
+/// the time.
+fn temporary() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn copy_folder(from: &Path, to: &Path) {

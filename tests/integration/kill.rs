@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -170,15 +170,21 @@ fn killed_at_random_moments_again_and_again_nothing_is_lost_or_done_twice() {
     let (undisturbed, disturbed) = (Mini::new(), Mini::new());
     let mut random = ChaCha8Rng::seed_from_u64(25);
     let mut kills = 0;
+    let mut run = Duration::from_secs(1); // how long the last one took undisturbed
     for step in 0..STEPS_MAX {
         if kills == RANDOM_KILLS {
             break;
         }
-        let watch = Instant::now();
-        undisturbed.json(&["run", "loop"]);
-        let delay = watch.elapsed().mul_f64(f64::from(random.next_u32()) / f64::from(u32::MAX));
-        kills += usize::from(disturbed.kill_after(delay, &["run", "loop"]));
-        disturbed.json(&["run", "loop"]);
+        let delay = run.mul_f64(f64::from(random.next_u32()) / f64::from(u32::MAX));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                kills += usize::from(disturbed.kill_after(delay, &["run", "loop"]));
+                disturbed.json(&["run", "loop"]);
+            });
+            let watch = Instant::now();
+            undisturbed.json(&["run", "loop"]);
+            run = watch.elapsed();
+        });
         let wrong = differences(&undisturbed.targets(), &disturbed.targets());
         assert!(wrong.is_empty(), "step {step}, killed after {delay:?}:\n{wrong}");
         change(&undisturbed, step);
