@@ -8,9 +8,11 @@ use crate::pipeline::{CheckReport, PullReport, RunReport, StreamPull, WriteSumma
 use crate::store::RunOutcome;
 use crate::writeback::{GapReason, WriteReport};
 
-use super::format::{Table, count, counted, minute, span};
+use super::format::{Table, count, counted, cut, minute, span};
 
 const REASONS_MAX: usize = 3;
+/// The whole reason is in `loopline write plan --json`.
+const REASON_CHARS_MAX: usize = 150;
 
 /// The whole report. `width`: of a line, where someone looks.
 pub(super) fn run(report: &RunReport, width: Option<usize>) -> String {
@@ -138,7 +140,9 @@ fn decided(writes: &[WriteReport]) -> String {
         }
         line(&mut text, &format!("{} for {}: {}", name(&write.kind), write.system, parts.join(", ")));
         for top in write.top_reasons.iter().take(REASONS_MAX) {
-            line(&mut text, &format!("  {} × {}", count(top.count), top.reason));
+            // Where no two reasons are the same, a count says nothing and one example is enough to see what they are like.
+            let often = if top.count > 1 { format!("{} ×", count(top.count)) } else { "e.g.".into() };
+            line(&mut text, &format!("  {often} {}", cut(&top.reason, REASON_CHARS_MAX)));
         }
     }
     text

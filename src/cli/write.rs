@@ -158,7 +158,7 @@ fn table(changes: &[Change]) -> Table {
             change.kind.clone(),
             operation(change.row.operation).into(),
             key(&change.row.key),
-            difference(change.row.before.as_ref(), change.row.after.as_ref()),
+            difference(&change.row.key, change.row.before.as_ref(), change.row.after.as_ref()),
             match &change.detail {
                 Some(detail) => format!("{} ({})", change.reason, cut(detail, 200)),
                 None => change.reason.clone(),
