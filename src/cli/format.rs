@@ -199,6 +199,7 @@ mod tests {
 
     #[test]
     fn changes_say_what_differs() {
+        let none = Row::new();
         let (before, after) =
             (row(&[("qty", json!("30")), ("due", json!(null))]), row(&[("qty", json!("40")), ("due", json!(null))]));
         assert_eq!(difference(&none, Some(&before), Some(&after)), "qty 30 → 40");

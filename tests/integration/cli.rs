@@ -60,7 +60,10 @@ fn what_is_typed_wrongly_is_the_users_and_a_near_command_is_named() {
     assert!(error.contains("'check'"), "{error}");
     let (code, _, error) = ran(folder.path(), &["status"]);
     assert_eq!(code, 1);
-    assert!(error.starts_with("error: there is no loopline.toml in ") && error.contains("hint: start with `loopline init`"), "{error}");
+    assert!(
+        error.starts_with("error: there is no loopline.toml in ") && error.contains("hint: start with `loopline init`"),
+        "{error}"
+    );
     let (code, _, error) = ran(folder.path(), &["write", "approve"]);
     assert_eq!(code, 1);
     assert!(error.contains("--all"), "{error}");
