@@ -21,6 +21,7 @@ pub(super) fn run(report: &RunReport, width: Option<usize>) -> String {
         RunOutcome::Running => "is still running",
         RunOutcome::Published => "done",
         RunOutcome::Degraded => "done, with something to look at",
+        RunOutcome::Failed if report.cut => "published, and failed after that",
         RunOutcome::Failed => "failed: nothing was published",
     };
     let mut text =
@@ -328,7 +329,7 @@ mod tests {
         insta::assert_snapshot!(run(&report(), None), @r#"
     Run 3 of loop, as of 2026-03-02 06:00 UTC: done, with something to look at (12 s)
       1 stream could not be read
-    
+
     What came in
       system  rows read    new  changed  gone  streams  time
       ──────  ─────────  ─────  ───────  ────  ───────  ─────
@@ -336,23 +337,23 @@ mod tests {
       erp.orders could not be read: no key
         hint: look at its key
       older than they should be: mes
-    
+
     What was computed
       1 table with new contents (600 rows), 1 left as they are because nothing they depend on changed
-    
+
     What was decided, and why
       purchase requests for erp: 9 new, 2 changed, 1 already as wanted
         8 × short from 2026-03-09
-    
+
     What was written and proved
       7 changes sent, 6 accepted by the systems
         erp: pr
       6 confirmed by reading the system again
-    
+
     What waits for approval
       4 changes of purchase requests for erp: loopline write approve --kind purchase_requests
       see them all with: loopline write plan
-    
+
     What could not be decided or written
       purchase requests for erp: 1 row left out, the target has a row under this key that the hub did not make
       1 change met a row that someone had changed meanwhile, and left it alone
