@@ -22,8 +22,30 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     const LIKENESS_MIN: f64 = 0.7; // below this a suggestion misleads more than it helps
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .map(|candidate| (likeness(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// From 0 to 1. One slip of the fingers (`epr` for `erp`) counts as near also where the word is so short that little else is alike.
+fn likeness(word: &str, candidate: &str) -> f64 {
+    const SHORTEST: usize = 3; // of two letters, one is no likeness
+    const ONE_SLIP: f64 = 0.75;
+    let by_letters = strsim::jaro_winkler(word, candidate);
+    let one_slip = word.chars().count() >= SHORTEST && strsim::damerau_levenshtein(word, candidate) == 1;
+    if one_slip { by_letters.max(ONE_SLIP) } else { by_letters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slip_in_a_short_name_is_near_and_another_name_is_not() {
+        assert_eq!(nearest("epr", ["crm", "erp", "mes"]), Some("erp"));
+        assert_eq!(nearest("purchase_request", ["purchase_requests", "promise_dates"]), Some("purchase_requests"));
+        assert_eq!(nearest("wms", ["crm", "erp"]), None);
+        assert_eq!(nearest("s4", ["s3", "gs"]), None);
+    }
 }

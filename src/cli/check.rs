@@ -15,7 +15,7 @@ use crate::writeback;
 use super::Done;
 use super::context::Context;
 use super::failure::{CliError, text};
-use super::format::Table;
+use super::format::{Table, counted};
 
 /// Checks files, statements and connections, and says all that is wrong
 #[derive(Args)]
@@ -175,12 +175,13 @@ fn summary(report: &Report) -> String {
         };
         table.row(vec![system.system.clone(), system.connector.clone(), connection.into(), streams]);
     }
-    let found = match report.errors.len() {
-        0 => "no errors".to_owned(),
-        1 => "1 error".to_owned(),
-        many => format!("{many} errors"),
-    };
-    let counts = format!("{} contracts, {} models, {} pipelines: {found}", report.contracts, report.models, report.pipelines);
+    let counts = [
+        counted(report.contracts, "contract", "contracts"),
+        counted(report.models, "model", "models"),
+        counted(report.pipelines, "pipeline", "pipelines"),
+    ];
+    let found = if report.errors.is_empty() { "no errors".to_owned() } else { counted(report.errors.len(), "error", "errors") };
+    let counts = format!("{}: {found}", counts.join(", "));
     if table.is_empty() { counts } else { format!("{}\n\n{counts}", table.render(None)) }
 }
 

@@ -13,7 +13,7 @@ use crate::pipeline::{Access, Hub};
 use super::context::{Context, absolute, load};
 use super::failure::CliError;
 use super::format::{Table, count, minute};
-use super::serve::listen;
+use super::serve::{listen, serve_on};
 use super::{Done, run as pipeline};
 
 /// Makes a simulated plant (CRM, ERP, MES and WMS as real databases), runs the loop on it and serves the dashboard
@@ -62,6 +62,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
     let dir = folder(arguments, context)?;
     let options =
         DemoOptions { dir: dir.clone(), scale: arguments.scale, seed: arguments.seed, on: arguments.on.clone(), today: None };
+    let listener = if arguments.no_serve { None } else { Some(listen(arguments.bind).await?) };
     prepare(arguments, &options, context).await?;
     let hub = Hub::open(Arc::new(load(&dir)?), Access::Write).await?;
     let bar = context.bar();
@@ -69,7 +70,10 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
     bar.finish();
     let done = pipeline::finish(&report?, context)?;
     context.output.message(&format!("\nThe project is in {}. Have a look: {}", dir.display(), next_steps(&dir)));
-    if arguments.no_serve { Ok(done) } else { listen(hub, arguments.bind, context).await }
+    match listener {
+        Some(listener) => serve_on(listener, hub, context).await,
+        None => Ok(done),
+    }
 }
 
 fn next_steps(dir: &Path) -> String {

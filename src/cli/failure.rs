@@ -1,6 +1,7 @@
 //! What happens when a command fails: `error: …`, its causes, `hint: …`, and the exit code.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use crate::base::{Blame, Diagnose};
@@ -27,6 +28,8 @@ pub(super) enum CliError {
     Usage { what: String, hint: String },
     #[error("cannot {what}")]
     File { what: String, source: std::io::Error },
+    #[error("cannot listen on {bind}")]
+    Listen { bind: SocketAddr, source: std::io::Error },
     /// Several things at once, each with its own hint.
     #[error("{} errors", .0.len())]
     Several(Vec<Box<dyn Diagnose>>),
@@ -53,6 +56,7 @@ impl Diagnose for CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::Listen { .. } => Some("name another address or port with --bind".into()),
             Self::File { .. } | Self::Several(_) => None,
         }
     }

@@ -141,12 +141,18 @@ pub(super) fn key(row: &Row) -> String {
     }
 }
 
-/// `quantity 30 → 40, due 2026-03-02 → 2026-03-09`; fields that stay the same are left out.
-pub(super) fn difference(before: Option<&Row>, after: Option<&Row>) -> String {
+/// `quantity 30 → 40, due 2026-03-02 → 2026-03-09`; fields that stay the same and those of the key are left out. Cut where a line would be too long to
+/// compare with the next one: JSON has all of it.
+pub(super) fn difference(key: &Row, before: Option<&Row>, after: Option<&Row>) -> String {
+    const CHARS_MAX: usize = 160;
+    cut(&differences(key, before, after), CHARS_MAX)
+}
+
+fn differences(key: &Row, before: Option<&Row>, after: Option<&Row>) -> String {
     match (before, after) {
         (_, None) => "removed".into(),
         (None, Some(after)) => {
-            let fields = after.iter().filter(|(_, cell)| !cell.is_null());
+            let fields = after.iter().filter(|(column, cell)| !cell.is_null() && !key.contains_key(*column));
             fields.map(|(column, cell)| format!("{column} {}", value(cell))).collect::<Vec<_>>().join(", ")
         }
         (Some(before), Some(after)) => {
@@ -193,11 +199,12 @@ mod tests {
 
     #[test]
     fn changes_say_what_differs() {
+        let none = Row::new();
         let (before, after) =
             (row(&[("qty", json!("30")), ("due", json!(null))]), row(&[("qty", json!("40")), ("due", json!(null))]));
-        assert_eq!(difference(Some(&before), Some(&after)), "qty 30 → 40");
-        assert_eq!(difference(None, Some(&after)), "qty 40");
-        assert_eq!(difference(Some(&before), None), "removed");
+        assert_eq!(difference(&none, Some(&before), Some(&after)), "qty 30 → 40");
+        assert_eq!(difference(&none, None, Some(&after)), "qty 40");
+        assert_eq!(difference(&none, Some(&before), None), "removed");
         assert_eq!(key(&row(&[("ref", json!("P-17"))])), "P-17");
     }
 }

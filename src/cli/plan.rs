@@ -134,7 +134,7 @@ fn differences(differences: &[Difference], width: Option<usize>) -> String {
             change.kind.clone(),
             operation(change.operation).into(),
             key(&change.key),
-            difference(change.before.as_ref(), change.after.as_ref()),
+            difference(&change.key, change.before.as_ref(), change.after.as_ref()),
             change.reason.clone(),
             if change.by_rule { "by rule" } else { "asks" }.into(),
         ]);

@@ -26,15 +26,19 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
+    let listener = listen(arguments.bind).await?;
     let hub = context.hub(Access::Write).await?;
-    listen(hub, arguments.bind, context).await
+    serve_on(listener, hub, context).await
+}
+
+/// Takes the port; whoever has long work to do first takes it before that.
+pub(super) async fn listen(bind: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(bind).await.map_err(|source| CliError::Listen { bind, source })
 }
 
 /// Serves until someone interrupts.
-pub(super) async fn listen(hub: Hub, bind: SocketAddr, context: &Context) -> anyhow::Result<Done> {
-    let failed = |source| CliError::File { what: format!("listen on {bind}"), source };
-    let listener = TcpListener::bind(bind).await.map_err(failed)?;
-    let bind = listener.local_addr().map_err(failed)?;
+pub(super) async fn serve_on(listener: TcpListener, hub: Hub, context: &Context) -> anyhow::Result<Done> {
+    let bind = listener.local_addr()?;
     let (token, made) = match std::env::var("LOOPLINE_TOKEN") {
         Ok(token) if token.is_empty() => {
             return Err(CliError::usage("LOOPLINE_TOKEN is empty", "unset it, or set it to a long random text").into());

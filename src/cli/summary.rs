@@ -8,9 +8,11 @@ use crate::pipeline::{CheckReport, PullReport, RunReport, StreamPull, WriteSumma
 use crate::store::RunOutcome;
 use crate::writeback::{GapReason, WriteReport};
 
-use super::format::{Table, count, counted, minute, span};
+use super::format::{Table, count, counted, cut, minute, span};
 
 const REASONS_MAX: usize = 3;
+/// The whole reason is in `loopline write plan --json`.
+const REASON_CHARS_MAX: usize = 150;
 
 /// The whole report. `width`: of a line, where someone looks.
 pub(super) fn run(report: &RunReport, width: Option<usize>) -> String {
@@ -19,6 +21,7 @@ pub(super) fn run(report: &RunReport, width: Option<usize>) -> String {
         RunOutcome::Running => "is still running",
         RunOutcome::Published => "done",
         RunOutcome::Degraded => "done, with something to look at",
+        RunOutcome::Failed if report.cut => "published, and failed after that",
         RunOutcome::Failed => "failed: nothing was published",
     };
     let mut text =
@@ -26,7 +29,11 @@ pub(super) fn run(report: &RunReport, width: Option<usize>) -> String {
     if !report.message.is_empty() && report.outcome != RunOutcome::Published {
         line(&mut text, &report.message);
     }
-    section(&mut text, "What came in", &pulled(&report.pull, width));
+    let mut came_in = pulled(&report.pull, width);
+    if !report.stale.is_empty() {
+        line(&mut came_in, &format!("older than they should be: {}", report.stale.join(", ")));
+    }
+    section(&mut text, "What came in", &came_in);
     section(&mut text, "What was computed", &built(&report.models));
     section(&mut text, "What the checks found", &checks(&report.checks));
     section(&mut text, "What was decided, and why", &decided(&report.writes));
@@ -138,7 +145,9 @@ fn decided(writes: &[WriteReport]) -> String {
         }
         line(&mut text, &format!("{} for {}: {}", name(&write.kind), write.system, parts.join(", ")));
         for top in write.top_reasons.iter().take(REASONS_MAX) {
-            line(&mut text, &format!("  {} × {}", count(top.count), top.reason));
+            // Where no two reasons are the same, a count says nothing and one example is enough to see what they are like.
+            let often = if top.count > 1 { format!("{} ×", count(top.count)) } else { "e.g.".into() };
+            line(&mut text, &format!("  {often} {}", cut(&top.reason, REASON_CHARS_MAX)));
         }
     }
     text
@@ -291,6 +300,8 @@ mod tests {
             cut: true,
             stale: vec![],
             message: "1 stream could not be read".into(),
+            cut: true,
+            stale: vec!["mes".into()],
             pull: PullReport {
                 systems: vec![SystemPull {
                     system: "erp".into(),
@@ -315,6 +326,37 @@ mod tests {
 
     #[test]
     fn a_run_is_told_from_what_came_in_to_what_waits() {
-        insta::assert_snapshot!(run(&report(), None), @"");
+        insta::assert_snapshot!(run(&report(), None), @r#"
+    Run 3 of loop, as of 2026-03-02 06:00 UTC: done, with something to look at (12 s)
+      1 stream could not be read
+
+    What came in
+      system  rows read    new  changed  gone  streams  time
+      ──────  ─────────  ─────  ───────  ────  ───────  ─────
+      erp         1,200  1,200        0     0        2  0.4 s
+      erp.orders could not be read: no key
+        hint: look at its key
+      older than they should be: mes
+
+    What was computed
+      1 table with new contents (600 rows), 1 left as they are because nothing they depend on changed
+
+    What was decided, and why
+      purchase requests for erp: 9 new, 2 changed, 1 already as wanted
+        8 × short from 2026-03-09
+
+    What was written and proved
+      7 changes sent, 6 accepted by the systems
+        erp: pr
+      6 confirmed by reading the system again
+
+    What waits for approval
+      4 changes of purchase requests for erp: loopline write approve --kind purchase_requests
+      see them all with: loopline write plan
+
+    What could not be decided or written
+      purchase requests for erp: 1 row left out, the target has a row under this key that the hub did not make
+      1 change met a row that someone had changed meanwhile, and left it alone
+    "#);
     }
 }

@@ -58,7 +58,7 @@ struct PlanArguments {
 #[derive(Args)]
 struct SelectionArguments {
     /// Numbers of changes, as `write plan` shows them
-    #[arg(value_name = "CHANGE", required_unless_present_any = ["all", "kind"], conflicts_with_all = ["all", "kind"])]
+    #[arg(value_name = "CHANGE", conflicts_with_all = ["all", "kind"])]
     changes: Vec<ChangeId>,
     /// All that wait now
     #[arg(long, conflicts_with = "kind")]
@@ -158,7 +158,7 @@ fn table(changes: &[Change]) -> Table {
             change.kind.clone(),
             operation(change.row.operation).into(),
             key(&change.row.key),
-            difference(change.row.before.as_ref(), change.row.after.as_ref()),
+            difference(&change.row.key, change.row.before.as_ref(), change.row.after.as_ref()),
             match &change.detail {
                 Some(detail) => format!("{} ({})", change.reason, cut(detail, 200)),
                 None => change.reason.clone(),
@@ -177,6 +177,10 @@ struct Decided {
 }
 
 async fn decide(arguments: &SelectionArguments, approve: bool, context: &Context) -> anyhow::Result<Done> {
+    if arguments.changes.is_empty() && !arguments.all && arguments.kind.is_none() {
+        let hint = "name their numbers (`loopline write plan` shows them), or --kind KIND, or --all";
+        return Err(CliError::usage("which changes?", hint).into());
+    }
     let hub = context.hub(Access::Read).await?;
     let from: &[ChangeState] = if approve { &[ChangeState::Planned] } else { &[ChangeState::Planned, ChangeState::Approved] };
     let meant = select(arguments, from, &hub)?;

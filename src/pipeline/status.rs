@@ -58,7 +58,7 @@ impl Hub {
             due: self.due(wall)?,
             refused: behind.map(|behind| {
                 format!(
-                    "the control state knows runs up to {}, run {} was published: run `loopline recover`",
+                    "the control state knows runs up to {}, run {} was published: run `loopline write recover`",
                     behind.known, behind.published
                 )
             }),

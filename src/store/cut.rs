@@ -416,9 +416,11 @@ mod tests {
         assert_eq!(bench.rows(ITEMS).await, ["1|A"]);
         assert_eq!(bench.rows(STOCK).await, ["9|X"]);
         assert_eq!(bench.rows("system.cuts").await.len(), 4);
-        assert_eq!(bench.store.control_behind().await.unwrap(), None);
         assert!(bench.store.manifests().await.unwrap().is_empty());
-        if control == "control.sqlite" {
+        let known = control == "control.sqlite";
+        // Another control state than the one that began the publication lacks its intents, and must go on looking like it.
+        assert_eq!(bench.store.control_behind().await.unwrap().is_some(), !known);
+        if known {
             assert_eq!(bench.store.control.runs(1).unwrap()[0].outcome, RunOutcome::Published);
         }
         assert_eq!(bench.store.control.start_run("plan", instant(3)).unwrap(), RunId(3));

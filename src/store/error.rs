@@ -100,7 +100,7 @@ impl Diagnose for StoreError {
             Self::LeaseHeld { .. } => "wait for it to end, or stop that process; reading needs no lease",
             Self::ControlNewer { .. } => "use the newer version",
             Self::ControlForeign { .. } => {
-                "set `control` in loopline.toml to this store's own file, or move the file away and run `loopline recover`"
+                "set `control` in loopline.toml to this store's own file, or move the file away and run `loopline write recover`"
             }
             _ => return None,
         };

@@ -40,7 +40,7 @@ impl Diagnose for WritebackError {
             Self::Editable { .. } => Some("use column names, literals, =, <>, <, >, in, is null, and, or, not".into()),
             Self::Column { hint, .. } => hint.clone(),
             Self::Store(error) => error.hint(),
-            Self::ControlBehind => Some("run `loopline recover`".into()),
+            Self::ControlBehind => Some("run `loopline write recover`".into()),
             Self::NoCut => Some("run a pipeline first: `loopline run`".into()),
             Self::Write { .. } | Self::Rows { .. } | Self::Table { .. } | Self::Read { .. } => None,
         }

@@ -1,18 +1,19 @@
 //! Starting again with a control state that was lost or is older than the tables.
 //!
 //! What the hub once inserted is known only to the ledger. Without it, the keys of the last cut say what may be the hub's: those that the write
-//! maps want, and those of inserts in `system.changes`. A row that the target has under such a key is adopted.
+//! maps want, and those of inserts in `system.changes`. A row that the target has under such a key is adopted. What people rejected or took back is
+//! read from `system.changes` too; decisions since the last cut are lost with the control state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::Array;
+use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::{Operation, Row, RowChange, TableName};
 use crate::connect::{cell_json, target};
-use crate::store::{ChangeState, Cut, NewChange};
+use crate::store::{ChangeState, Cut, Filter, NewChange};
 
 use super::diff::hash;
 use super::image::{KeyText, key_text, wanted};
@@ -21,6 +22,53 @@ use super::{Settled, Writeback, WritebackError};
 
 /// Keys asked for at once.
 const LOOK_MAX: usize = 500;
+
+/// What the published ledger tells of one write.
+#[derive(Default)]
+struct Exported {
+    /// Keys of rows that the hub inserted.
+    inserted: Vec<Row>,
+    /// Changes that a person rejected or took back, by hash; their table is not published.
+    declined: BTreeMap<String, RowChange>,
+}
+
+/// One row of `system.changes`.
+struct Line<'a> {
+    batch: &'a RecordBatch,
+    at: usize,
+}
+
+impl Line<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        match cell_json(self.batch.column_by_name(name)?, self.at) {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn row(&self, name: &str) -> Option<Row> {
+        serde_json::from_str(&self.text(name)?).ok()
+    }
+}
+
+impl Exported {
+    fn take(&mut self, line: &Line<'_>) {
+        let operation = match line.text("operation").as_deref() {
+            Some("insert") => Operation::Insert,
+            Some("update") => Operation::Update,
+            _ => Operation::Delete,
+        };
+        let Some(key) = line.row("key_json") else { return };
+        let declined = matches!(line.text("state").as_deref(), Some("undone" | "rejected"));
+        if operation == Operation::Insert && !declined {
+            self.inserted.push(key.clone());
+        }
+        if let Some(hash) = line.text("hash").filter(|_| declined) {
+            let (before, after) = (line.row("before_json"), line.row("after_json"));
+            self.declined.insert(hash, RowChange { operation, table: String::new(), key, before, after, version: None });
+        }
+    }
+}
 
 /// What a recovery found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -38,12 +86,15 @@ impl Writeback<'_> {
     pub async fn recover(&self, cut: &Cut) -> Result<Recovered, WritebackError> {
         let mut recovered = Recovered { settled: self.settle().await?, ..Recovered::default() };
         recovered.errors.append(&mut recovered.settled.errors.clone());
-        let inserted = self.inserted(cut).await?;
+        let exported = self.exported(cut).await?;
+        let nothing = Exported::default();
         for spec in Spec::all(self.project)? {
+            let of_write = exported.get(&(spec.system.name.clone(), spec.kind().to_owned())).unwrap_or(&nothing);
+            self.restore_declined(&spec, cut, of_write)?;
             if spec.write.hub_key.is_none() {
                 continue;
             }
-            match self.adopt(&spec, cut, &inserted).await? {
+            match self.adopt(&spec, cut, &of_write.inserted).await? {
                 Ok(adopted) => recovered.adopted += adopted,
                 Err(why) => recovered.errors.push((spec.system.name.clone(), why)),
             }
@@ -51,45 +102,59 @@ impl Writeback<'_> {
         Ok(recovered)
     }
 
-    /// Keys of all inserts that `system.changes` of the cut knows, by system and kind.
-    async fn inserted(&self, cut: &Cut) -> Result<BTreeMap<(String, String), Vec<Row>>, WritebackError> {
+    /// What `system.changes` of the cut tells, by system and kind.
+    async fn exported(&self, cut: &Cut) -> Result<BTreeMap<(String, String), Exported>, WritebackError> {
         let table = TableName::new("system", "changes");
-        let mut keys: BTreeMap<(String, String), Vec<Row>> = BTreeMap::new();
-        let Some(version) = cut.tables.get(&table) else { return Ok(keys) };
+        let mut exported: BTreeMap<(String, String), Exported> = BTreeMap::new();
+        let Some(version) = cut.tables.get(&table) else { return Ok(exported) };
         let version = self.store.at(&table, *version).await?;
         let mut batches = self.store.read(&version);
         while let Some(batch) =
             batches.try_next().await.map_err(|source| WritebackError::Read { table: table.clone(), source })?
         {
-            let text = |name: &str, at: usize| {
-                batch.column_by_name(name).and_then(|column| match cell_json(column as &dyn Array, at) {
-                    Value::String(text) => Some(text),
-                    _ => None,
-                })
-            };
             for at in 0..batch.num_rows() {
-                if text("operation", at).as_deref() != Some("insert") {
-                    continue;
-                }
-                let key = text("key_json", at).and_then(|json| serde_json::from_str(&json).ok());
-                if let (Some(system), Some(kind), Some(key)) = (text("system", at), text("kind", at), key) {
-                    keys.entry((system, kind)).or_default().push(key);
-                }
+                let line = Line { batch: &batch, at };
+                let Some((system, kind)) = line.text("system").zip(line.text("kind")) else { continue };
+                exported.entry((system, kind)).or_default().take(&line);
             }
         }
-        Ok(keys)
+        Ok(exported)
+    }
+
+    /// What people rejected or took back stays so: their decisions are not in the targets.
+    fn restore_declined(&self, spec: &Spec<'_>, cut: &Cut, exported: &Exported) -> Result<(), WritebackError> {
+        let control = &self.store.control;
+        let states = vec![ChangeState::Undone, ChangeState::Rejected];
+        let filter = Filter {
+            states: Some(states),
+            system: Some(spec.system.name.clone()),
+            kind: Some(spec.kind().into()),
+            ..Filter::default()
+        };
+        let known: BTreeSet<String> = control.changes(&filter)?.into_iter().map(|change| change.hash).collect();
+        for (hash, row) in exported.declined.iter().filter(|(hash, _)| !known.contains(*hash)) {
+            let row = RowChange { table: spec.stream.table.clone(), ..row.clone() };
+            let reason = "rejected or taken back before the control state was lost";
+            let id = [control.add_change(self.found(spec, cut, row, hash.clone(), reason), None)?];
+            control.advance(&id, &[ChangeState::Planned], ChangeState::Rejected, Some("recover"), None)?;
+        }
+        Ok(())
+    }
+
+    fn found(&self, spec: &Spec<'_>, cut: &Cut, row: RowChange, hash: String, reason: &str) -> NewChange {
+        NewChange {
+            run: cut.run,
+            system: spec.system.name.clone(),
+            kind: spec.kind().into(),
+            row,
+            reason: reason.into(),
+            hash,
+            state: ChangeState::Planned,
+        }
     }
 
     /// The inner error is the target's: it cannot be asked.
-    async fn adopt(
-        &self,
-        spec: &Spec<'_>,
-        cut: &Cut,
-        inserted: &BTreeMap<(String, String), Vec<Row>>,
-    ) -> Result<Result<usize, String>, WritebackError> {
-        let identity = (spec.system.name.clone(), spec.kind().to_owned());
-        let none = Vec::new();
-        let known = inserted.get(&identity).unwrap_or(&none);
+    async fn adopt(&self, spec: &Spec<'_>, cut: &Cut, known: &[Row]) -> Result<Result<usize, String>, WritebackError> {
         let mut candidates: BTreeMap<KeyText, Row> =
             known.iter().map(|key| (key_text(&spec.write.key, key), key.clone())).collect();
         let mut columns = spec.write.key.clone();
@@ -138,15 +203,8 @@ impl Writeback<'_> {
             version: None,
         };
         let control = &self.store.control;
-        let change = NewChange {
-            run: cut.run,
-            system: spec.system.name.clone(),
-            kind: spec.kind().into(),
-            hash: hash(&spec.system.name, &row),
-            row,
-            reason: "found in the target under a key of the hub".into(),
-            state: ChangeState::Planned,
-        };
+        let hash = hash(&spec.system.name, &row);
+        let change = self.found(spec, cut, row, hash, "found in the target under a key of the hub");
         let id = [control.add_change(change, None)?];
         let steps = [
             (ChangeState::Planned, ChangeState::Approved),

@@ -300,6 +300,13 @@ async fn own_rows_follow_the_wish_and_rows_taken_over_do_not() {
 async fn a_lost_control_state_writes_nothing_before_recover() {
     let plant = Plant::new();
     plant.run("auto").await;
+    plant.run("ask").await;
+    // A person rejects a promise, which the targets cannot tell; the next run publishes that.
+    let hub = plant.hub().await;
+    let promises = hub.store.control.changes(&Filter { kind: Some("promises".into()), ..Filter::default() }).unwrap();
+    hub.writeback().reject(&Selection::Ids(vec![promises[0].id]), "ann").unwrap();
+    drop(hub);
+    plant.run("auto").await;
     for file in ["control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "control.lock"] {
         let _ = std::fs::remove_file(plant.root().join("store").join(file));
     }
@@ -313,6 +320,7 @@ async fn a_lost_control_state_writes_nothing_before_recover() {
     let report = plant.run("auto").await;
     assert_eq!((report.summary.applied.sent, report.summary.confirmed.confirmed), (1, 1), "{:#?}", report.summary);
     assert_eq!(plant.requests(), ["PR-A 21 PROPOSED", "PR-C 30 PROPOSED"]);
+    assert_eq!(plant.run("ask").await.summary.waiting, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
     reason = "tests may fail loudly"
 )]
 
+mod cli;
 mod connect;
 mod harness;
 mod kill;
