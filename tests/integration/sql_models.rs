@@ -30,9 +30,9 @@ use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::MemorySchemaProvider;
+use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::common::TableReference;
 use loopline::base::TableName;
 use loopline::project::{Contract, Project};
 
@@ -162,7 +162,9 @@ fn batch(table: &str, schema: &SchemaRef, rows: Option<&Rows>) -> RecordBatch {
         assert!(schema.column_with_name(name).is_some(), "{table} has no column {name}");
     }
     let column = |field: &Arc<Field>| -> ArrayRef {
-        let Some(at) = names.iter().position(|name| name == field.name()) else { return new_null_array(field.data_type(), rows.len()) };
+        let Some(at) = names.iter().position(|name| name == field.name()) else {
+            return new_null_array(field.data_type(), rows.len());
+        };
         let cells: StringArray = rows.iter().map(|row| Some(row[at].as_str()).filter(|cell| *cell != "-")).collect();
         let typed = cast(&cells, field.data_type()).unwrap();
         assert_eq!(typed.null_count(), cells.null_count(), "{table}.{}: a cell is no {}", field.name(), field.data_type());
