@@ -3,6 +3,7 @@
 //! `LOOPLINE_FAILPOINT=name` (or `name:3` for the third time) makes the process say so on standard error and stand still there until it is
 //! killed; unset, a failpoint costs one load. Names are `stage.step.before|after`, e.g. `pull.commit.before`.
 
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +27,8 @@ fn armed() -> Option<&'static Armed> {
 pub fn hit(name: &str) {
     let Some(armed) = armed() else { return };
     if armed.name == name && armed.remaining.fetch_sub(1, Ordering::SeqCst) == 1 {
-        eprintln!("failpoint {name} reached");
+        // Whoever armed it reads this line; without standard error there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "failpoint {name} reached");
         loop {
             std::thread::park();
         }

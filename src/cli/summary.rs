@@ -297,8 +297,6 @@ mod tests {
             pipeline: "loop".into(),
             as_of: DateTime::from_timestamp(1_772_431_200, 0).unwrap(),
             outcome: RunOutcome::Degraded,
-            cut: true,
-            stale: vec![],
             message: "1 stream could not be read".into(),
             cut: true,
             stale: vec!["mes".into()],
