@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::base::time::parse_duration;
-use crate::demo::{self, DemoOptions, DemoSummary, ProjectFiles};
+use crate::demo::{self, DemoOptions, DemoSummary};
 use crate::pipeline::{Access, Hub};
 
 use super::context::{Context, absolute, load};
@@ -62,6 +62,10 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
     let dir = folder(arguments, context)?;
     let options =
         DemoOptions { dir: dir.clone(), scale: arguments.scale, seed: arguments.seed, on: arguments.on.clone(), today: None };
+    if !demo::may_hold(&dir)? {
+        let what = format!("{} holds a project of its own, and the demo does not touch it", dir.display());
+        return Err(CliError::usage(what, "name another folder: loopline demo --dir ./loopline-demo").into());
+    }
     let listener = if arguments.no_serve { None } else { Some(listen(arguments.bind).await?) };
     prepare(arguments, &options, context).await?;
     let hub = Hub::open(Arc::new(load(&dir)?), Access::Write).await?;
@@ -118,12 +122,7 @@ async fn prepare(arguments: &Arguments, options: &DemoOptions, context: &Context
     bar.say("making the plant and its history");
     let summary = demo::create(options).await;
     bar.finish();
-    let summary = summary?;
-    if summary.project == ProjectFiles::Kept {
-        let what = format!("{} holds a project of its own, and the demo does not touch it", options.dir.display());
-        return Err(CliError::usage(what, "name another folder: loopline demo --dir ./loopline-demo").into());
-    }
-    context.output.message(&told(&summary));
+    context.output.message(&told(&summary?));
     Ok(())
 }
 

@@ -24,12 +24,7 @@ pub enum ProjectFiles {
 
 /// Writes the project into `dir` unless it has one; `urls` are the addresses of the four systems, `secret` names the variable with their password.
 pub fn write_project(dir: &Path, urls: &[String], secret: Option<&str>) -> Result<ProjectFiles, DemoError> {
-    let config = dir.join(CONFIG);
-    let present = match std::fs::read_to_string(&config) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(source) => return Err(DemoError::Read { path: config, source }),
-    };
+    let (config, present) = (dir.join(CONFIG), present(dir)?);
     let wanted = configuration(urls, secret);
     match present {
         Some(text) if text == wanted => Ok(ProjectFiles::Kept),
@@ -44,6 +39,21 @@ pub fn write_project(dir: &Path, urls: &[String], secret: Option<&str>) -> Resul
             }
             write(&config, &wanted).map(|()| ProjectFiles::Written)
         }
+    }
+}
+
+/// Whether the demo may live in `dir`: it holds no project, or the demo's own.
+pub fn may_hold(dir: &Path) -> Result<bool, DemoError> {
+    Ok(present(dir)?.is_none_or(|text| text.starts_with(HEAD)))
+}
+
+/// The text of the configuration that is there.
+fn present(dir: &Path) -> Result<Option<String>, DemoError> {
+    let config = dir.join(CONFIG);
+    match std::fs::read_to_string(&config) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DemoError::Read { path: config, source }),
     }
 }
 

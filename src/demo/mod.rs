@@ -31,7 +31,7 @@ use master::Master;
 use plant::Plant;
 use sim::Sim;
 
-pub use embed::ProjectFiles;
+pub use embed::{ProjectFiles, may_hold};
 pub use error::DemoError;
 pub use options::{DemoOptions, DemoSummary, DemoSystem};
 use options::{Settings, State, folder};

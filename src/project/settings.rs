@@ -156,8 +156,9 @@ fn read_system(name: &Located<String>, section: Section, context: &Context) -> O
 fn check_url(url: &Located<String>, section: &Section) {
     let scheme = url.value.split(':').next().unwrap_or_default();
     if !SYSTEM_SCHEMES.contains(&scheme) || !url.value.contains(':') {
-        let hint = suggest(scheme, "addresses", SYSTEM_SCHEMES);
-        section.problem(url.line, format!("\"{scheme}:\" is not an address that can be spoken to"), hint);
+        // No guess at a near one: mysql is not a misspelt sqlite.
+        let hint = "write sqlite:path/to/file.db or postgres://user@host:5432/database";
+        section.problem(url.line, format!("\"{scheme}:\" is not an address that can be spoken to"), Some(hint.into()));
         return;
     }
     if scheme == "sqlite" {

@@ -195,9 +195,9 @@ fn every_error_of_every_file_is_reported_at_once() {
     loopline.toml:3: system "erp": "connector" is missing
     hint: add connector = "the name of a folder in connectors/"
     loopline.toml:4: system "erp": "mysql:" is not an address that can be spoken to
-    hint: did you mean "sqlite"?
+    hint: write sqlite:path/to/file.db or postgres://user@host:5432/database
     pipelines/plan.toml:1: pull: there is no system "epr" in loopline.toml
-    hint: known systems: erp
+    hint: did you mean "erp"?
     pipelines/plan.toml:2: build: there is no schema or table "smc"
     hint: known schemas: erp, kpi, outbox, xref
     pipelines/plan.toml:2: build: there is no schema or table "erp.itms"
@@ -233,7 +233,7 @@ fn settings_messages() {
     "#);
     assert_snapshot!(settings("= \"erp\"", "= \"epr\""), @r#"
     loopline.toml:6: authority: there is no system "epr"
-    hint: known systems: erp
+    hint: did you mean "erp"?
     "#);
     assert_snapshot!(settings("hub@db", "hub:swordfish@db"), @r#"
     loopline.toml:10: system "erp": the address holds a password
@@ -251,7 +251,7 @@ fn settings_messages() {
     "#);
     assert_snapshot!(settings("postgres://", "odbc://"), @r#"
     loopline.toml:10: system "erp": "odbc:" is not an address that can be spoken to
-    hint: known addresses: postgres, postgresql, sqlite
+    hint: write sqlite:path/to/file.db or postgres://user@host:5432/database
     "#);
     assert_snapshot!(settings("./.loopline", "s4://bucket"), @r#"
     loopline.toml:2: store: "s4://" is not a kind of store

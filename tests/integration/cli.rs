@@ -82,3 +82,13 @@ fn questions_before_the_first_run_say_what_to_do() {
     assert_eq!(code, 0);
     assert!(out.contains("never pulled"), "{out}");
 }
+
+#[test]
+fn the_demo_leaves_a_project_of_ones_own_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    ran(folder.path(), &["init", "."]);
+    let (code, out, error) = ran(folder.path(), &["demo", "--no-serve"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(error.contains("holds a project of its own") && error.contains("hint: name another folder"), "{error}");
+    assert!(!folder.path().join(".loopline").exists());
+}
