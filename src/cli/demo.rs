@@ -67,8 +67,14 @@ fn days(text: &str) -> Result<u32, String> {
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
     let dir = folder(arguments, context)?;
-    let options =
-        DemoOptions { dir: dir.clone(), scale: arguments.scale, seed: arguments.seed, on: arguments.on.clone(), today: arguments.today, months: arguments.months };
+    let options = DemoOptions {
+        dir: dir.clone(),
+        scale: arguments.scale,
+        seed: arguments.seed,
+        on: arguments.on.clone(),
+        today: arguments.today,
+        months: arguments.months,
+    };
     let listener = if arguments.no_serve { None } else { Some(listen(arguments.bind).await?) };
     prepare(arguments, &options, context).await?;
     let hub = Hub::open(Arc::new(load(&dir)?), Access::Write).await?;

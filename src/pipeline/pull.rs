@@ -196,7 +196,10 @@ pub(super) fn raw_table(system: &str, stream: &str) -> TableName {
 
 /// The message of an error with its causes, and what to do; where the error itself does not know, the source that caused it may.
 fn told(error: impl Diagnose + 'static) -> (String, Option<String>) {
-    let of_source = || std::iter::successors(error.source(), |cause| cause.source()).find_map(|cause| cause.downcast_ref::<ConnectError>()?.hint());
+    let of_source = || {
+        std::iter::successors(error.source(), |cause| cause.source())
+            .find_map(|cause| cause.downcast_ref::<ConnectError>()?.hint())
+    };
     let hint = error.hint().or_else(of_source);
     (causes(&error), hint)
 }
