@@ -93,7 +93,7 @@ fn spoken(data_type: &DataType) -> &'static str {
 mod tests {
     use super::*;
     use crate::base::Diagnose;
-    use crate::project::Cursor;
+    use crate::project::{Cursor, Removals};
 
     fn stream(key: &str, cursor: Option<(&str, CursorKind)>, exclude: &[&str]) -> Stream {
         Stream {
@@ -102,6 +102,7 @@ mod tests {
             key: vec![key.into()],
             cursor: cursor.map(|(field, kind)| Cursor { field: field.into(), kind, lookback: 0 }),
             sweep_every: None,
+            removals: Removals::Few,
             exclude: exclude.iter().map(|column| (*column).into()).collect(),
         }
     }

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use crate::base::time::{self, Instant};
 use crate::base::{Diagnose, RunId, TableName, nearest};
 use crate::connect::{ConnectError, CursorValue, Source, source};
-use crate::project::{Stream, System};
+use crate::project::{Removals, Stream, System};
 use crate::store::{Landed, Landing, PullRecord, RunOutcome};
 
 use super::cursor::{self, Seen};
@@ -158,7 +158,7 @@ impl Hub {
             table,
             key: stream.key.clone(),
             whole: *whole,
-            allow_mass_delete: order.allow_mass_delete,
+            allow_mass_delete: order.allow_mass_delete || stream.removals == Removals::Any,
             at: order.as_of,
             cursor: Box::new(move || seen.and_then(|seen| seen.property(safe_until))),
             schema: reading.schema,

@@ -52,8 +52,20 @@ pub struct Stream {
     pub cursor: Option<Cursor>,
     /// With a cursor: how often the whole table is read and compared all the same, which finds deletes and silent changes.
     pub sweep_every: Option<Duration>,
+    /// How many rows may vanish between two readings of the whole table before someone is asked.
+    pub removals: Removals,
     /// Columns to leave out (large, private or useless ones).
     pub exclude: Vec<String>,
+}
+
+/// `removals = "any"`: rows of this table come and go (stock records, open items). Otherwise many that vanish at once look like a fault of the source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Removals {
+    /// More than 5 % stop the pull.
+    #[default]
+    Few,
+    Any,
 }
 
 /// The column that orders changes of a stream.
@@ -149,6 +161,7 @@ fn read_stream(name: &str, section: Section) -> Option<Stream> {
     let has_cursor = cursor_section.is_some();
     let cursor = cursor_section.and_then(read_cursor);
     let sweep = section.parsed("sweep", duration);
+    let removals = section.word("removals").unwrap_or_default();
     let exclude = section.texts("exclude").unwrap_or_default();
     if let Some(sweep) = sweep.as_ref().filter(|_| !has_cursor) {
         let hint = "remove `sweep`: without a cursor every pull compares the whole table";
@@ -169,6 +182,7 @@ fn read_stream(name: &str, section: Section) -> Option<Stream> {
         key: values(key?),
         cursor,
         sweep_every: sweep.map(|sweep| sweep.value),
+        removals,
         exclude: values(exclude),
     })
 }

@@ -27,7 +27,7 @@ use chrono_tz::Tz;
 
 use crate::base::{Secret, TableName};
 
-pub use connector::{Connector, Cursor, CursorKind, Protocol, Stream, Write};
+pub use connector::{Connector, Cursor, CursorKind, Protocol, Removals, Stream, Write};
 pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};

@@ -96,7 +96,9 @@ impl Diagnose for StoreError {
             Self::NullKey { .. } | Self::DuplicateKey { .. } => {
                 "choose a key in connector.toml that is never NULL and unique in the source"
             }
-            Self::MassDelete { .. } => "check the source; if the rows are really gone: `loopline pull SYSTEM --full`",
+            Self::MassDelete { .. } => {
+                "check the source; if the rows are really gone: `loopline pull SYSTEM --full`; if they come and go as a rule: removals = \"any\" in the stream"
+            }
             Self::LeaseHeld { .. } => "wait for it to end, or stop that process; reading needs no lease",
             Self::ControlNewer { .. } => "use the newer version",
             Self::ControlForeign { .. } => {

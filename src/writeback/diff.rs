@@ -259,7 +259,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::project::{Connector, Protocol, SqlFile, Stale, Stream, System, Write};
+    use crate::project::{Connector, Protocol, Removals, SqlFile, Stale, Stream, System, Write};
 
     fn system(hub_key: Option<&str>, editable: Option<&str>) -> System {
         let stream = Stream {
@@ -268,6 +268,7 @@ mod tests {
             key: vec!["id".into()],
             cursor: None,
             sweep_every: None,
+            removals: Removals::Few,
             exclude: vec![],
         };
         let write = Write {

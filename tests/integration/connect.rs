@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use loopline::base::{Diagnose, Operation, Row, RowChange};
 use loopline::connect::{self, ConnectError, CursorValue, Outcome, Source, cell_json};
-use loopline::project::{Connector, Cursor, CursorKind, Protocol, SecretSource, Stale, Stream, System};
+use loopline::project::{Connector, Cursor, CursorKind, Protocol, Removals, SecretSource, Stale, Stream, System};
 use serde_json::{Value, json};
 
 fn system(url: &str, zone: Option<chrono_tz::Tz>) -> System {
@@ -41,6 +41,7 @@ fn stream(table: &str, key: &[&str]) -> Stream {
         key: key.iter().map(|column| (*column).into()).collect(),
         cursor: None,
         sweep_every: None,
+        removals: Removals::Few,
         exclude: Vec::new(),
     }
 }
