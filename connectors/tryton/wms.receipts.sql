@@ -27,6 +27,16 @@ both as (
   select receipt_id, line_no, kind, order_id, order_line_no, work_order_id, supplier_id, warehouse, id, product, lot, internal_quantity, effective_date, write_date, create_date from bought
   union all
   select receipt_id, line_no, kind, order_id, order_line_no, work_order_id, supplier_id, warehouse, id, product, lot, internal_quantity, effective_date, write_date, create_date from made
+),
+-- what an inspection says of a receipt; where the receipt has several lines, it does not say of which
+inspected as (
+  select split_part(origin, ',', 2) as receipt_id, bool_or(state = 'failed') as failed
+  from quality_inspection
+  where origin like 'stock.shipment.in,%' and state in ('passed', 'failed')
+  group by 1
+),
+single as (
+  select receipt_id from both where kind = 'purchase' group by receipt_id having count(*) = 1
 )
 select
   b.receipt_id,
@@ -41,10 +51,12 @@ select
   cast(b.lot as text) as lot_id,
   case when b.kind = 'purchase' then l.number end as supplier_lot,
   cast(round(b.internal_quantity, 6) as decimal(18,6)) as quantity,
-  cast(null as decimal(18,6)) as accepted,
+  case when i.failed and o.receipt_id is not null then cast(0 as decimal(18,6)) when not i.failed then cast(round(b.internal_quantity, 6) as decimal(18,6)) end as accepted,
   arrow_cast(b.effective_date, 'Timestamp(Microsecond, Some("UTC"))') as received_at,
   cast(b.id as text) as source_id,
   cast(b.write_date as text) as source_version,
   coalesce(b.write_date, b.create_date) as changed_at
 from both as b
 left join stock_lot as l on l.id = b.lot
+left join inspected as i on b.kind = 'purchase' and i.receipt_id = b.receipt_id
+left join single as o on o.receipt_id = b.receipt_id

@@ -28,4 +28,4 @@ from srm.purchase_proposals as p
 join scm.items as i on i.item_id = p.item_id and i.site_id = p.site_id
 left join prices as c on c.proposal_id = p.proposal_id and c.nth = 1
 left join erp.suppliers as s on s.supplier_id = p.supplier_id and s.system = i.system
-where p.order_date <= current_date + 14 -- what is further ahead will change before anybody needs to act
+where i.planning_method = 'mrp' and p.order_date <= current_date + 14 -- what is further ahead will change before anybody needs to act

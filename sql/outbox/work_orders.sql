@@ -13,4 +13,4 @@ select
 from scm.planned_orders as p
 join scm.items as i on i.item_id = p.item_id and i.site_id = p.site_id
 left join used as u on u.proposal_id = p.proposal_id
-where p.make_buy = 'make' and p.action <> 'error' and p.start <= current_date + 14
+where i.planning_method = 'mrp' and p.make_buy = 'make' and p.action <> 'error' and p.start <= current_date + 14

@@ -8,7 +8,7 @@ with order_lines as (
   from scm.order_lines
 ),
 fences as (
-  select item_id, site_id, max(coalesce(demand_fence_days, 0)) as fence_days from erp.item_sites where planning_method = 'mrp' group by item_id, site_id
+  select item_id, site_id, max(coalesce(demand_fence_days, 0)) as fence_days from erp.item_sites where planning_method in ('mrp', 'reorder-point') group by item_id, site_id
 ),
 buckets as (
   select f.*, cast(f.bucket_start + f.bucket_days as date) as bucket_end

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use clap::Args;
 
 use crate::base::time::parse_duration;
@@ -34,6 +35,12 @@ pub(super) struct Arguments {
     /// Put the databases into PostgreSQL; the password comes from PGPASSWORD
     #[arg(long, value_name = "URL")]
     on: Option<String>,
+    /// The day on which the history ends [default: today]
+    #[arg(long, value_name = "DATE", conflicts_with = "advance")]
+    today: Option<NaiveDate>,
+    /// Months of history [default: 18]
+    #[arg(long, value_name = "N", conflicts_with = "advance")]
+    months: Option<u32>,
     /// Let whole days pass in the plant that is there, e.g. 1d
     #[arg(long, value_name = "DAYS", value_parser = days)]
     advance: Option<u32>,
@@ -61,7 +68,7 @@ fn days(text: &str) -> Result<u32, String> {
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
     let dir = folder(arguments, context)?;
     let options =
-        DemoOptions { dir: dir.clone(), scale: arguments.scale, seed: arguments.seed, on: arguments.on.clone(), today: None };
+        DemoOptions { dir: dir.clone(), scale: arguments.scale, seed: arguments.seed, on: arguments.on.clone(), today: arguments.today, months: arguments.months };
     if !demo::may_hold(&dir)? {
         let what = format!("{} holds a project of its own, and the demo does not touch it", dir.display());
         return Err(CliError::usage(what, "name another folder: loopline demo --dir ./loopline-demo").into());

@@ -56,6 +56,6 @@ pub(super) fn finish(report: &RunReport, context: &Context) -> anyhow::Result<Do
     } else {
         context.output.data(&summary::run(report, context.output.width()));
     }
-    let failed = report.outcome == RunOutcome::Failed || summary::needs_attention(&report.summary);
+    let failed = report.outcome == RunOutcome::Failed || !report.pull.complete() || summary::needs_attention(&report.summary);
     Ok(if failed { Done::NeedsAttention } else { Done::Well })
 }

@@ -14,6 +14,7 @@ use crate::base::time::Instant;
 
 /// Months of history.
 const HISTORY_MONTHS: u32 = 18;
+const HISTORY_MONTHS_MAX: u32 = 60;
 
 /// Where the demo plant lives and how large it is.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct DemoOptions {
     pub on: Option<String>,
     /// The day on which the history ends (at 06:00 UTC); `None` for today.
     pub today: Option<NaiveDate>,
+    /// Months of history, from 1; `None` for 18.
+    pub months: Option<u32>,
 }
 
 /// What was made or added.
@@ -60,6 +63,7 @@ pub struct Settings {
     pub seed: u64,
     pub on: Option<String>,
     pub today: NaiveDate,
+    pub months: u32,
 }
 
 /// What is kept between two days, beside the clock.
@@ -85,15 +89,19 @@ impl Settings {
         if !(2000..=2090).contains(&today.year()) {
             return refuse(format!("day {today} is out of range"), "give a day from 2000 to 2090");
         }
+        let months = options.months.unwrap_or(HISTORY_MONTHS);
+        if !(1..=HISTORY_MONTHS_MAX).contains(&months) {
+            return refuse(format!("a history of {months} months is out of range"), "give 1 to 60 months");
+        }
         if let Some(url) = &options.on {
             check_url(url)?;
         }
         let on = options.on.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-        Ok(Self { dir: options.dir.clone(), scale: options.scale, seed: options.seed, on, today })
+        Ok(Self { dir: options.dir.clone(), scale: options.scale, seed: options.seed, on, today, months })
     }
 
     pub fn first_day(&self) -> NaiveDate {
-        self.today - Months::new(HISTORY_MONTHS)
+        self.today - Months::new(self.months)
     }
 
     /// The address of each system, as loopline.toml has it.
@@ -149,7 +157,7 @@ mod tests {
 
     fn refused(scale: u32, on: Option<&str>, today: &str) -> String {
         let options =
-            DemoOptions { dir: ".".into(), scale, seed: 1, on: on.map(Into::into), today: Some(today.parse().unwrap()) };
+            DemoOptions { dir: ".".into(), scale, seed: 1, on: on.map(Into::into), today: Some(today.parse().unwrap()), months: None };
         Settings::new(&options).unwrap_err().to_string()
     }
 

@@ -170,7 +170,7 @@ fn a_kept_plant_goes_on_as_if_it_had_not_stopped() {
 }
 
 fn options(dir: &Path, scale: u32) -> DemoOptions {
-    DemoOptions { dir: dir.to_owned(), scale, seed: 5, on: None, today: Some(TODAY) }
+    DemoOptions { dir: dir.to_owned(), scale, seed: 5, on: None, today: Some(TODAY), months: None }
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {

@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 
 use crate::base::time::{self, Instant};
 use crate::base::{Diagnose, RunId, TableName, nearest};
-use crate::connect::{CursorValue, Source, source};
+use crate::connect::{ConnectError, CursorValue, Source, source};
 use crate::project::{Stream, System};
 use crate::store::{Landed, Landing, PullRecord, RunOutcome};
 
@@ -135,7 +135,7 @@ impl Hub {
                 order.options.progress.rows(&system.name, &stream.name, landed.rows_read);
                 report.count(landed);
             }
-            Err((error, hint)) => (report.error, report.hint) = (Some(error), hint),
+            Err((error, hint)) => (report.error, report.hint) = (Some(placed(error, system, stream)), hint),
         }
         report.seconds = watch.elapsed().as_secs_f64();
         report
@@ -194,10 +194,17 @@ pub(super) fn raw_table(system: &str, stream: &str) -> TableName {
     TableName::new("raw", format!("{system}__{stream}"))
 }
 
-/// The message of an error with its causes, and what to do.
-fn told(error: impl Diagnose) -> (String, Option<String>) {
-    let hint = error.hint();
+/// The message of an error with its causes, and what to do; where the error itself does not know, the source that caused it may.
+fn told(error: impl Diagnose + 'static) -> (String, Option<String>) {
+    let of_source = || std::iter::successors(error.source(), |cause| cause.source()).find_map(|cause| cause.downcast_ref::<ConnectError>()?.hint());
+    let hint = error.hint().or_else(of_source);
     (causes(&error), hint)
+}
+
+/// A message that names the stream; those of the store know only its table.
+fn placed(error: String, system: &System, stream: &Stream) -> String {
+    let place = format!("system \"{}\", stream \"{}\"", system.name, stream.name);
+    if error.contains(&place) { error } else { format!("{place}: {error}") }
 }
 
 /// An error and what caused it, on one line; causes that the message repeats already are left out.

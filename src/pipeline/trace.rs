@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::decide::{self, Context};
+use crate::model::Reader;
+use crate::store::Cut;
 
 use super::{Hub, PipelineError};
 
 /// Links read at most; more than two plants record in ten years.
 const LINKS_MAX: usize = 5_000_000;
+
+/// Lots of one number that are followed together.
+const NAMESAKES_MAX: usize = 1_000;
 
 /// The ancestors and descendants of a lot, as `decide::trace` yields them.
 #[derive(Debug, Clone)]
@@ -21,7 +26,8 @@ pub struct LotTrace {
 }
 
 impl Hub {
-    /// Follows `qms.lot_links` of the last cut both ways.
+    /// Follows `qms.lot_links` of the last cut both ways. `lot` is a lot's hub id, its number or its key in the source; a number that several
+    /// items use stands for all of them.
     pub async fn trace(&self, lot: &str) -> Result<LotTrace, PipelineError> {
         let cut = self.cut().await?;
         let reader = self.reader().await?;
@@ -33,7 +39,7 @@ impl Hub {
         let task = |error: &dyn std::fmt::Display| PipelineError::Task(error.to_string());
         let schema = batches.first().map_or_else(no_links, RecordBatch::schema);
         let links = concat_batches(&schema, &batches).map_err(|error| task(&error))?;
-        let seeds: ArrayRef = Arc::new(StringArray::from(vec![lot]));
+        let seeds: ArrayRef = Arc::new(StringArray::from(lots_named(&cut, &reader, lot).await?));
         let seeds = RecordBatch::try_from_iter([("lot_id", seeds)]).map_err(|error| task(&error))?;
         let Some(trace) = decide::all().into_iter().find(|decision| decision.name() == "trace") else {
             return Err(PipelineError::Task("there is no decision function \"trace\"".into()));
@@ -41,6 +47,23 @@ impl Hub {
         let rows = trace.decide(&[links, seeds], &Context { as_of: cut.as_of })?;
         Ok(LotTrace { lot: lot.into(), rows })
     }
+}
+
+/// The hub ids of the lots that people call `name`; the name itself where the cut knows no such lot.
+async fn lots_named(cut: &Cut, reader: &Reader<'_>, name: &str) -> Result<Vec<String>, PipelineError> {
+    let mut ids = vec![name.to_owned()];
+    if cut.tables.keys().any(|table| table.schema == "wms" && table.name == "lots") {
+        let quoted = name.replace('\'', "''");
+        let sql = format!(
+            "select distinct lot_id from wms.lots where lot_number = '{quoted}' or source_lot_id = '{quoted}' order by lot_id"
+        );
+        let (batches, _) = reader.query(&sql, NAMESAKES_MAX).await?;
+        ids.extend(batches.iter().filter_map(|batch| batch.column(0).as_string_opt::<i32>()).flat_map(|lots| {
+            lots.iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+        }));
+        ids.dedup();
+    }
+    Ok(ids)
 }
 
 /// The columns of a result without rows.

@@ -66,6 +66,11 @@ impl Mini {
         mini
     }
 
+    /// Another project than the fixture.
+    pub fn of(folder: TempDir) -> Self {
+        Self { folder }
+    }
+
     /// The same plant in the same state, somewhere else.
     pub fn copy(&self) -> Self {
         let folder = temporary();
@@ -209,16 +214,29 @@ impl Mini {
     /// Every row of every table of the last complete cut, without what is incidental.
     pub fn cut(&self) -> Rows {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(self.read_cut())
+        runtime.block_on(self.read_cut(&|_| true))
     }
 
-    async fn read_cut(&self) -> Rows {
+    /// Every row of the last complete cut's tables in `schemas`, without what is incidental.
+    pub fn tables_of(&self, schemas: &[&str]) -> Rows {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.read_cut(&|schema| schemas.contains(&schema)))
+    }
+
+    /// Rows of a question to the last complete cut.
+    pub fn ask(&self, sql: &str) -> Vec<Value> {
+        let said = self.loopline(&["sql", "--json", "--limit", "100000", sql]);
+        assert_eq!(said.code, Some(0), "{sql}: {said:?}");
+        said.stdout.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    async fn read_cut(&self, wanted: &dyn Fn(&str) -> bool) -> Rows {
         let project = Project::load(self.root()).unwrap_or_else(|errors| panic!("{errors:#?}"));
         let hub = Hub::open(Arc::new(project), Access::Read).await.unwrap();
         let Some(cut) = hub.store.cut().await.unwrap() else { return Rows::new() };
         let reader = hub.reader().await.unwrap();
         let mut tables = Rows::new();
-        for table in cut.tables.keys() {
+        for table in cut.tables.keys().filter(|table| wanted(&table.schema)) {
             let sql = format!("select * from \"{}\".\"{}\"", table.schema, table.name);
             let (batches, more) = reader.query(&sql, 100_000).await.unwrap_or_else(|error| panic!("{table}: {error}"));
             assert!(!more, "{table} is larger than this test expects");
@@ -232,7 +250,7 @@ impl Mini {
 }
 
 /// Whether a run's report says that nothing was done to any system and nothing waits.
-fn idle(report: &Value) -> bool {
+pub fn idle(report: &Value) -> bool {
     let summary = &report["summary"];
     let zero = |value: &Value| value.as_u64() == Some(0);
     let counts = [
@@ -291,11 +309,11 @@ pub fn differences(expected: &Rows, found: &Rows) -> String {
 
 /// In memory where there is such a place: a killed process leaves what it wrote, synced or not, and a disk that everybody waits for would take most of
 /// the time.
-fn temporary() -> TempDir {
+pub fn temporary() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

@@ -8,11 +8,14 @@
     reason = "tests may fail loudly"
 )]
 
+mod bad_input;
 mod cli;
 mod connect;
 mod harness;
 mod kill;
 mod r#loop;
+mod scenario;
 mod serve;
 mod sql_models;
 mod tidy;
+mod tryton;
