@@ -67,8 +67,14 @@ fn days(text: &str) -> Result<u32, String> {
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
     let dir = folder(arguments, context)?;
-    let options =
-        DemoOptions { dir: dir.clone(), scale: arguments.scale, seed: arguments.seed, on: arguments.on.clone(), today: arguments.today, months: arguments.months };
+    let options = DemoOptions {
+        dir: dir.clone(),
+        scale: arguments.scale,
+        seed: arguments.seed,
+        on: arguments.on.clone(),
+        today: arguments.today,
+        months: arguments.months,
+    };
     if !demo::may_hold(&dir)? {
         let what = format!("{} holds a project of its own, and the demo does not touch it", dir.display());
         return Err(CliError::usage(what, "name another folder: loopline demo --dir ./loopline-demo").into());

@@ -156,8 +156,14 @@ mod tests {
     use super::*;
 
     fn refused(scale: u32, on: Option<&str>, today: &str) -> String {
-        let options =
-            DemoOptions { dir: ".".into(), scale, seed: 1, on: on.map(Into::into), today: Some(today.parse().unwrap()), months: None };
+        let options = DemoOptions {
+            dir: ".".into(),
+            scale,
+            seed: 1,
+            on: on.map(Into::into),
+            today: Some(today.parse().unwrap()),
+            months: None,
+        };
         Settings::new(&options).unwrap_err().to_string()
     }
 

@@ -10,6 +10,7 @@ use futures::future::try_join_all;
 
 use crate::base::time::{self, Instant};
 use crate::base::{Diagnose, RunId, TableName, nearest};
+pub(super) use crate::base::causes;
 use crate::connect::{ConnectError, CursorValue, Source, source};
 use crate::project::{Stream, System};
 use crate::store::{Landed, Landing, PullRecord, RunOutcome};
@@ -196,7 +197,10 @@ pub(super) fn raw_table(system: &str, stream: &str) -> TableName {
 
 /// The message of an error with its causes, and what to do; where the error itself does not know, the source that caused it may.
 fn told(error: impl Diagnose + 'static) -> (String, Option<String>) {
-    let of_source = || std::iter::successors(error.source(), |cause| cause.source()).find_map(|cause| cause.downcast_ref::<ConnectError>()?.hint());
+    let of_source = || {
+        std::iter::successors(error.source(), |cause| cause.source())
+            .find_map(|cause| cause.downcast_ref::<ConnectError>()?.hint())
+    };
     let hint = error.hint().or_else(of_source);
     (causes(&error), hint)
 }
@@ -205,20 +209,6 @@ fn told(error: impl Diagnose + 'static) -> (String, Option<String>) {
 fn placed(error: String, system: &System, stream: &Stream) -> String {
     let place = format!("system \"{}\", stream \"{}\"", system.name, stream.name);
     if error.contains(&place) { error } else { format!("{place}: {error}") }
-}
-
-/// An error and what caused it, on one line; causes that the message repeats already are left out.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let message = next.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 fn record(run: RunId, pull: &StreamPull, started_at: Instant) -> PullRecord {

@@ -58,9 +58,12 @@ async fn lots_named(cut: &Cut, reader: &Reader<'_>, name: &str) -> Result<Vec<St
             "select distinct lot_id from wms.lots where lot_number = '{quoted}' or source_lot_id = '{quoted}' order by lot_id"
         );
         let (batches, _) = reader.query(&sql, NAMESAKES_MAX).await?;
-        ids.extend(batches.iter().filter_map(|batch| batch.column(0).as_string_opt::<i32>()).flat_map(|lots| {
-            lots.iter().flatten().map(str::to_owned).collect::<Vec<_>>()
-        }));
+        ids.extend(
+            batches
+                .iter()
+                .filter_map(|batch| batch.column(0).as_string_opt::<i32>())
+                .flat_map(|lots| lots.iter().flatten().map(str::to_owned).collect::<Vec<_>>()),
+        );
         ids.dedup();
     }
     Ok(ids)

@@ -150,8 +150,7 @@ fn assert_at_rest(plant: &Mini) {
     let before = plant.tables_of(&CONTRACTS);
     let report = plant.json(&["run", "loop"]);
     assert!(idle(&report), "{report:#}");
-    let built: Vec<&Value> =
-        report["models"].as_array().unwrap().iter().filter(|model| model["outcome"] != "skipped").collect();
+    let built: Vec<&Value> = report["models"].as_array().unwrap().iter().filter(|model| model["outcome"] != "skipped").collect();
     assert!(built.is_empty(), "nothing changed, but: {built:#?}");
     assert_eq!(differences(&before, &plant.tables_of(&CONTRACTS)), "");
 }
@@ -267,7 +266,8 @@ fn explained(plant: &Mini) {
     let is_in = |row: &Facts, column: &str, set: &BTreeSet<String>| {
         row.get(column).and_then(Value::as_str).is_some_and(|value| set.contains(value))
     };
-    let lines = plant.ask("select order_id, item_id from erp.sales_order_lines union select request_id, item_id from crm.order_requests");
+    let lines =
+        plant.ask("select order_id, item_id from erp.sales_order_lines union select request_id, item_id from crm.order_requests");
     let mut items_of: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in &lines {
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
