@@ -8,9 +8,9 @@ use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::future::try_join_all;
 
+pub(super) use crate::base::causes;
 use crate::base::time::{self, Instant};
 use crate::base::{Diagnose, RunId, TableName, nearest};
-pub(super) use crate::base::causes;
 use crate::connect::{ConnectError, CursorValue, Source, source};
 use crate::project::{Stream, System};
 use crate::store::{Landed, Landing, PullRecord, RunOutcome};
