@@ -37,6 +37,20 @@ fn likeness(word: &str, candidate: &str) -> f64 {
     if one_slip { by_letters.max(ONE_SLIP) } else { by_letters }
 }
 
+/// An error and what caused it, on one line; causes that the message repeats already are left out.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let message = next.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

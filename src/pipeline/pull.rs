@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::future::try_join_all;
 
+pub(super) use crate::base::causes;
 use crate::base::time::{self, Instant};
 use crate::base::{Diagnose, RunId, TableName, nearest};
 use crate::connect::{ConnectError, CursorValue, Source, source};
@@ -208,20 +209,6 @@ fn told(error: impl Diagnose + 'static) -> (String, Option<String>) {
 fn placed(error: String, system: &System, stream: &Stream) -> String {
     let place = format!("system \"{}\", stream \"{}\"", system.name, stream.name);
     if error.contains(&place) { error } else { format!("{place}: {error}") }
-}
-
-/// An error and what caused it, on one line; causes that the message repeats already are left out.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let message = next.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 fn record(run: RunId, pull: &StreamPull, started_at: Instant) -> PullRecord {

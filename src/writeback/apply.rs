@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::failpoint;
 use crate::base::time::Instant;
-use crate::base::{Row, RowChange};
+use crate::base::{Row, RowChange, causes};
 use crate::connect::{Outcome, Target, target};
 use crate::project::System;
 use crate::store::{Change, ChangeId, ChangeState, Filter};
@@ -38,7 +38,7 @@ impl Writeback<'_> {
             }
             match target(system, &self.project.root).await {
                 Ok(target) => self.send(system, &*target, changes, &mut applied).await?,
-                Err(error) => applied.errors.push((name, error.to_string())),
+                Err(error) => applied.errors.push((name, causes(&error))),
             }
         }
         applied.written.sort();
@@ -70,7 +70,7 @@ impl Writeback<'_> {
                 Ok(outcomes) => self.outcomes(&slice, &outcomes, applied, &mut done)?,
                 Err(error) => {
                     applied.unknown += slice.len();
-                    applied.errors.push((system.name.clone(), error.to_string()));
+                    applied.errors.push((system.name.clone(), causes(&error)));
                     return Ok(());
                 }
             }

@@ -9,6 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use arrow::json::LineDelimitedWriter;
+use loopline::base::TableName;
 use loopline::pipeline::{Access, Hub};
 use loopline::project::Project;
 use rusqlite::Connection;

@@ -127,7 +127,7 @@ fn settle(plant: &Mini) {
     let mut report = Value::Null;
     for _ in 0..RUNS_MAX {
         let said = plant.loopline(&["write", "approve", "--all", "--by", "test"]);
-        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.code == Some(0) || said.stderr.contains("no change waits"), "{said:?}");
         report = plant.json(&["run", "loop"]);
         assert_eq!(report["outcome"], "published", "{report:#}");
         if idle(&report) {
@@ -167,9 +167,9 @@ fn the_same_days_give_the_same_tables_on_sqlite_on_postgresql_and_on_both() {
         return next_day_on_files(&files.join().unwrap());
     };
     let half = Database::new("scenario_half", None).unwrap();
+    let both = mixed(&half);
     let server = plant(Some(&all.url()));
     settle(&server);
-    let both = mixed(&half);
     settle(&both);
     let files = files.join().unwrap();
 
@@ -186,9 +186,11 @@ fn the_same_days_give_the_same_tables_on_sqlite_on_postgresql_and_on_both() {
     half.server(&format!("drop database {} with (force)", half.name));
     half.server(&format!("create database {} template {}", half.name, all.name));
     explained(&files);
-    for plant in [&files, &server, &both] {
-        settle(plant);
-    }
+    std::thread::scope(|scope| {
+        for plant in [&files, &server, &both] {
+            scope.spawn(|| settle(plant));
+        }
+    });
     let expected = files.tables_of(&COMPARED);
     assert_same(&expected, &server.tables_of(&COMPARED), "PostgreSQL, second day");
     assert_same(&expected, &both.tables_of(&COMPARED), "both, second day");
@@ -249,15 +251,30 @@ fn families(plant: &Mini, items: BTreeSet<String>) -> BTreeSet<String> {
     close(true).into_iter().chain(close(false)).collect()
 }
 
+/// A purchase proposal with its quantity and day.
+fn proposal(row: &Facts) -> String {
+    let cell = |name: &str| row.get(name).cloned().unwrap_or_default();
+    format!("{} {} {}", cell("proposal_id"), cell("quantity"), cell("needed_date"))
+}
+
+/// Everything that is to be bought, however far ahead.
+fn proposals(plant: &Mini) -> BTreeSet<String> {
+    let rows = plant.ask("select proposal_id, quantity, needed_date from srm.purchase_proposals");
+    rows.into_iter().map(|row| proposal(&serde_json::from_value(row).unwrap())).collect()
+}
+
 /// Runs the day that has passed and holds each new or changed decision against the rows that the day touched: a purchase request's item must be of
-/// one family (by bills of material) with an item whose demand, stock or supply changed; a promise needs a new or changed line of its order or a touched item;
+/// one family (by bills of material) with an item whose demand, stock or supply changed, or it was proposed the day before already and must be ordered
+/// now; a promise needs a new or changed line of its order or a touched item;
 /// a copy of a promise needs a promise or its own request; a lot hold and a notice need a touched lot, case or complaint of the item; a step of the schedule
 /// a work centre at which something was worked, planned or stopped, or whose material moved.
 fn explained(plant: &Mini) {
     let (inputs, wanted) = (plant.tables_of(&CONTRACTS), plant.tables_of(&["outbox"]));
+    let ahead = proposals(plant);
     let report = plant.json(&["run", "loop"]);
     assert_eq!(report["outcome"], "published", "{report:#}");
-    let (inputs, decided) = (touched(&inputs, &plant.tables_of(&CONTRACTS)), touched(&wanted, &plant.tables_of(&["outbox"])));
+    let (inputs, mut decided) = (touched(&inputs, &plant.tables_of(&CONTRACTS)), touched(&wanted, &plant.tables_of(&["outbox"])));
+    decided.remove("outbox.work_orders"); // the demo's ERP takes none: nothing is written
     let items = values(&inputs, &["item_id"]);
     let family = families(plant, items.clone());
     let orders = values(&inputs, &["order_id", "erp_order_id", "request_id"]);
@@ -281,7 +298,7 @@ fn explained(plant: &Mini) {
     for (table, rows) in &decided {
         for row in rows {
             let why = match table.as_str() {
-                "outbox.purchase_requests" | "outbox.work_orders" => is_in(row, "item_id", &family),
+                "outbox.purchase_requests" => is_in(row, "item_id", &family) || ahead.contains(&proposal(row)),
                 "outbox.promise_dates" => is_in(row, "order_id", &orders) || of_touched_item(row, "order_id"),
                 "outbox.crm_promise_dates" => is_in(row, "request_id", &orders) || of_touched_item(row, "request_id"),
                 "outbox.lot_holds" => is_in(row, "lot_id", &lots) || is_in(row, "item_id", &items),

@@ -77,7 +77,7 @@ pub fn finish(table: &Table, dialect: Dialect) -> Vec<String> {
             let next = next_postgres(&name, &column, stamp);
             let function = quoted(&format!("{}_stamp", table.name));
             statements.push(format!(
-                "create function {function}() returns trigger language plpgsql as $$ begin \
+                "create function {function}() returns trigger language plpgsql set search_path from current as $$ begin \
                  if tg_op = 'INSERT' then if new.{column} is null then new.{column} := {next}; end if; \
                  elsif new.{column} is not distinct from old.{column} then new.{column} := {next}; end if; \
                  return new; end $$"
