@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::base::time::parse_duration;
 use crate::demo::{self, DemoOptions, DemoSummary};
-use crate::pipeline::{Access, Hub};
+use crate::pipeline::{Access, Hub, RunReport};
 
 use super::context::{Context, absolute, load};
 use super::failure::CliError;
@@ -58,6 +58,9 @@ pub(super) struct Arguments {
 /// The pipeline that is the whole loop once.
 const PIPELINE: &str = "loop";
 
+/// A promise goes to the ERP, its copy to the CRM in the run after, and that is all: more would be a loop that does not settle.
+const FOLLOWING_MAX: usize = 3;
+
 fn days(text: &str) -> Result<u32, String> {
     const DAY_SECONDS: u64 = 86_400;
     let seconds = parse_duration(text)?.as_secs();
@@ -82,15 +85,28 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
     let listener = if arguments.no_serve { None } else { Some(listen(arguments.bind).await?) };
     prepare(arguments, &options, context).await?;
     let hub = Hub::open(Arc::new(load(&dir)?), Access::Write).await?;
-    let bar = context.bar();
-    let report = hub.run(PIPELINE, &context.options(false, &bar)).await;
-    bar.finish();
-    let done = pipeline::finish(&report?, context)?;
+    let mut report = run_once(&hub, context).await?;
+    let done = pipeline::finish(&report, context)?;
+    // What was written is news to the systems that keep a copy.
+    for _ in 0..FOLLOWING_MAX {
+        if report.summary.applied.sent == 0 {
+            break;
+        }
+        report = run_once(&hub, context).await?;
+        context.output.message(&format!("Run {}, on what followed: {}", report.run, report.message));
+    }
     context.output.message(&format!("\nThe project is in {}. Have a look: {}", dir.display(), next_steps(&dir)));
     match listener {
         Some(listener) => serve_on(listener, hub, context).await,
         None => Ok(done),
     }
+}
+
+async fn run_once(hub: &Hub, context: &Context) -> anyhow::Result<RunReport> {
+    let bar = context.bar();
+    let report = hub.run(PIPELINE, &context.options(false, &bar)).await;
+    bar.finish();
+    Ok(report?)
 }
 
 fn next_steps(dir: &Path) -> String {
