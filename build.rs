@@ -16,15 +16,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     files.sort();
     let mut code = String::from("pub const FILES: &[(&str, &str)] = &[\n");
-    for (name, path) in files {
-        writeln!(code, "    ({name:?}, include_str!({path:?})),")?;
+    // No absolute path: checkouts that share a target folder share this script's output.
+    for name in files {
+        writeln!(code, "    ({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?}))),", format!("/{name}"))?;
     }
     code.push_str("];\n");
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("project_files.rs"), code)?;
     Ok(())
 }
 
-fn collect(root: &Path, path: &Path, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+fn collect(root: &Path, path: &Path, files: &mut Vec<String>) -> io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
             collect(root, &entry?.path(), files)?;
@@ -32,7 +33,7 @@ fn collect(root: &Path, path: &Path, files: &mut Vec<(String, PathBuf)>) -> io::
     } else if path.extension().is_some_and(|extension| extension == "sql" || extension == "toml") {
         let name: Vec<_> =
             path.strip_prefix(root).unwrap_or(path).components().map(|part| part.as_os_str().to_string_lossy()).collect();
-        files.push((name.join("/"), path.to_owned()));
+        files.push(name.join("/"));
     }
     Ok(())
 }
