@@ -12,11 +12,14 @@ mod postgres;
 mod sqlite;
 mod value;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +52,9 @@ enum Scheme {
 }
 
 fn scheme(system: &System) -> Result<Scheme, ConnectError> {
-    let Protocol::Sql = system.connector.protocol;
+    match system.connector.protocol {
+        Protocol::Sql | Protocol::Files => {}
+    }
     match system.url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Scheme::Sqlite),
         Some("postgres" | "postgresql") => Ok(Scheme::Postgres),
@@ -69,12 +74,48 @@ fn secret(system: &System) -> Result<Option<Secret>, ConnectError> {
 /// A system that can be read. Column types: docs of [`Reading::schema`].
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Reads `stream` in the snapshot: everything, or with `after` the rows whose cursor column is at or after it (inclusive), together with
-    /// those that have no cursor yet. More rows may come where the source cannot compare exactly (local time near a clock change).
-    /// Checks the declared key (present, not null) and the cursor column (present, of its kind) before the first row.
+    /// Reads `extent` of `stream` in the snapshot. Checks the declared key (present, not null) and the cursor column (present, of its kind)
+    /// before the first row.
     ///
-    /// One reading at a time: the next `read` waits until the batches of the last one were read to the end or dropped.
-    async fn read(&self, stream: &Stream, after: Option<CursorValue>) -> Result<Reading, ConnectError>;
+    /// One reading at a time: the next `read` waits until the parts of the last one were read to the end or dropped.
+    async fn read(&self, stream: &Stream, extent: Extent) -> Result<Reading, ConnectError>;
+}
+
+/// What of a stream is read.
+#[derive(Debug, Clone)]
+pub enum Extent {
+    /// Every row.
+    Whole,
+    /// Rows whose cursor column is at or after this (inclusive), together with those that have no cursor yet. More rows may come where the
+    /// source cannot compare exactly (local time near a clock change).
+    Since(CursorValue),
+    /// Of every row only these columns, for a sweep: the key's and those that tell its version.
+    Columns(Vec<String>),
+    /// The rows with these keys: batches of the key's columns, in the key's order, of the types that a reading has.
+    Keys(Vec<RecordBatch>),
+    /// Rows of the files that are not among these (path → file as it was taken); streams of files only.
+    NewFiles(Arc<BTreeMap<String, SourceFile>>),
+}
+
+impl Extent {
+    /// The cursor that rows are read from.
+    pub fn after(&self) -> Option<CursorValue> {
+        match self {
+            Self::Since(after) => Some(*after),
+            _ => None,
+        }
+    }
+}
+
+/// A file of a stream of files; one whose size or ETag differs is another file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// From the root of the system's address.
+    pub path: String,
+    pub size_bytes: u64,
+    pub etag: Option<String>,
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub modified: i64,
 }
 
 /// What one read of a stream yields.
@@ -84,11 +125,58 @@ pub struct Reading {
     /// repeated hour; times that a clock change skips are shifted forward by the gap). Every field is
     /// nullable; key columns hold no null all the same.
     pub schema: SchemaRef,
-    /// Batches of at most 8,192 rows.
-    pub batches: BoxStream<'static, Result<RecordBatch, ConnectError>>,
+    /// Disjoint parts that together are the reading, to be drained side by side; batches of at most 8,192 rows.
+    pub parts: Vec<Part>,
     /// No row that commits after this snapshot can carry a cursor below this one; the next pull starts no later. `None`: the source gives
     /// no such bound, and only the stream's lookback and its sweeps protect from late commits.
     pub safe_until: Option<CursorValue>,
+    /// Whether the source itself guarantees that no two rows have one key (a primary key, a unique constraint over columns without nulls).
+    pub is_unique: bool,
+    /// Rows to expect, by the source's own statistics: for progress only.
+    pub rows_expected: Option<u64>,
+    /// Files whose rows these are; streams of files only.
+    pub files: Vec<SourceFile>,
+    /// Rows and values that the stream's contract leaves out, complete once all parts have ended.
+    pub discards: Discards,
+}
+
+impl Reading {
+    /// All parts, one after the other.
+    pub fn rows(self) -> Part {
+        futures::stream::iter(self.parts).flatten().boxed()
+    }
+}
+
+/// Batches of one part of a reading.
+pub type Part = BoxStream<'static, Result<RecordBatch, ConnectError>>;
+
+/// Where the parts of a reading note what they leave out; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Discards(Arc<Mutex<Vec<Discard>>>);
+
+/// A row, or one value of it, that a stream's contract leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Discard {
+    /// `id=5, line=2`.
+    pub key: String,
+    pub column: String,
+    /// What is wrong with the value.
+    pub reason: String,
+    /// The value, or as much of it as is fit to show.
+    pub value: String,
+    /// The whole row as a JSON object where the row was left out, `None` where only the value was.
+    pub row: Option<String>,
+}
+
+impl Discards {
+    pub fn note(&self, discard: Discard) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(discard);
+    }
+
+    /// What was noted so far; the list is empty afterwards.
+    pub fn take(&self) -> Vec<Discard> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A value of a cursor column.

@@ -11,9 +11,9 @@ use futures::future::try_join_all;
 pub(super) use crate::base::causes;
 use crate::base::time::{self, Instant};
 use crate::base::{Diagnose, RunId, TableName, nearest};
-use crate::connect::{ConnectError, CursorValue, Source, source};
+use crate::connect::{ConnectError, CursorValue, Extent, Part, Source, source};
 use crate::project::{Removals, Stream, System};
-use crate::store::{Landed, Landing, PullRecord, RunOutcome};
+use crate::store::{Landed, Landing, LandingScope, PullRecord, RunOutcome};
 
 use super::cursor::{self, Seen};
 use super::{Hub, PipelineError, PullReport, RunOptions, StreamPull, SystemPull};
@@ -151,26 +151,27 @@ impl Hub {
         };
         *whole = after.is_none();
         let start = after.zip(stream.cursor.as_ref()).map(|(last, cursor)| cursor::start(last, cursor));
-        let reading = source.read(stream, start).await.map_err(told)?;
+        let reading = source.read(stream, start.map_or(Extent::Whole, Extent::Since)).await.map_err(told)?;
         let seen = stream.cursor.as_ref().map(|cursor| Seen::new(cursor, last));
         let (noting, safe_until) = (seen.clone(), reading.safe_until);
+        let noted = |part: Part| {
+            let noting = noting.clone();
+            part.map(move |batch| {
+                let batch = batch.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)?;
+                noting.iter().for_each(|seen| seen.note(&batch));
+                Ok(batch)
+            })
+            .boxed()
+        };
+        let pull = self.store.next_pull(&table).await.map_err(told)?;
+        let parts = reading.parts.into_iter().map(noted).collect();
         let landing = Landing {
-            pull: self.store.next_pull(&table).await.map_err(told)?,
-            table,
-            key: stream.key.clone(),
-            whole: *whole,
+            scope: if *whole { LandingScope::Whole } else { LandingScope::Changes },
             allow_mass_delete: order.allow_mass_delete || stream.removals == Removals::Any,
-            at: order.as_of,
+            is_unique: reading.is_unique,
+            deletion_vectors: stream.deletion_vectors,
             cursor: Box::new(move || seen.and_then(|seen| seen.property(safe_until))),
-            schema: reading.schema,
-            batches: reading
-                .batches
-                .map(move |batch| {
-                    let batch = batch.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)?;
-                    noting.iter().for_each(|seen| seen.note(&batch));
-                    Ok(batch)
-                })
-                .boxed(),
+            ..Landing::new(table, pull, stream.key.clone(), order.as_of, reading.schema, parts)
         };
         self.store.land(landing).await.map_err(told)
     }

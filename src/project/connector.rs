@@ -36,8 +36,10 @@ pub struct Connector {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// Whatever database the system's URL names: `sqlite:` or `postgres:`.
+    /// Whatever database the system's URL names: `sqlite:`, `postgres:` or `mysql:`.
     Sql,
+    /// Files in a folder or bucket: a path, `file:`, `s3:`, `gs:` or `az:`.
+    Files,
 }
 
 /// One table or resource of a product that is pulled.
@@ -52,10 +54,41 @@ pub struct Stream {
     pub cursor: Option<Cursor>,
     /// With a cursor: how often the whole table is read and compared all the same, which finds deletes and silent changes.
     pub sweep_every: Option<Duration>,
+    pub mode: PullMode,
+    /// Column that changes with every change of a row, compared by a sweep; the cursor's where the TOML is silent.
+    pub version: Option<String>,
     /// How many rows may vanish between two readings of the whole table before someone is asked.
     pub removals: Removals,
+    pub contract: StreamContract,
+    /// Columns whose type is chosen here instead of derived from the source's.
+    pub types: BTreeMap<String, ColumnType>,
+    /// For a stream of files: which files, and their format.
+    pub files: Option<Files>,
+    /// Updates mark rows of old files as deleted instead of writing the files anew: cheaper to write, but not every engine reads it.
+    pub deletion_vectors: bool,
     /// Columns to leave out (large, private or useless ones).
     pub exclude: Vec<String>,
+}
+
+impl Stream {
+    /// A stream of which the TOML says no more than its key: read whole with every pull.
+    pub fn new(name: &str, key: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            table: name.into(),
+            key,
+            cursor: None,
+            sweep_every: None,
+            mode: PullMode::Full,
+            version: None,
+            removals: Removals::Few,
+            contract: StreamContract::default(),
+            types: BTreeMap::new(),
+            files: None,
+            deletion_vectors: false,
+            exclude: Vec::new(),
+        }
+    }
 }
 
 /// `removals = "any"`: rows of this table come and go (stock records, open items). Otherwise many that vanish at once look like a fault of the source.
@@ -66,6 +99,100 @@ pub enum Removals {
     #[default]
     Few,
     Any,
+}
+
+/// How a stream's rows come into its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullMode {
+    /// Every pull reads the whole table and keeps the difference.
+    Full,
+    /// Rows at or after the cursor are merged by key.
+    Incremental,
+    /// Rows at or after the cursor are added; the source never changes or removes a row.
+    Append,
+}
+
+/// What happens when a stream no longer looks as its table does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamContract {
+    /// A column that the table does not have.
+    pub new_columns: Policy,
+    /// A column of the table that the source does not have any more.
+    pub gone_columns: Policy,
+    /// A column whose type became wider (`integer` to `long`).
+    pub widened_types: Policy,
+    /// A column whose type became another one.
+    pub changed_types: Policy,
+    /// A value that its column's type cannot hold exactly (a date `0000-00-00`, an infinite timestamp, a decimal with too many digits).
+    pub values: Policy,
+}
+
+impl Default for StreamContract {
+    fn default() -> Self {
+        Self {
+            new_columns: Policy::Evolve,
+            gone_columns: Policy::Freeze,
+            widened_types: Policy::Evolve,
+            changed_types: Policy::Freeze,
+            values: Policy::Freeze,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The table follows the source.
+    Evolve,
+    /// The pull of this stream is an error.
+    Freeze,
+    /// Rows that do not fit are left out and kept in `…__discarded` with the reason.
+    DiscardRow,
+    /// Values that do not fit are left out (null) and kept in `…__discarded` with the reason.
+    DiscardValue,
+}
+
+/// A type that a connector chooses for a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// The source's text.
+    Text,
+    Integer,
+    Long,
+    /// The nearest double: digits may be lost, which is why it must be asked for.
+    Double,
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
+    Boolean,
+    Date,
+    Timestamp,
+}
+
+/// Which files make a stream, and how to read them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// A glob over paths below the system's address: `orders/*.csv`, `**/lot-?.parquet`.
+    pub pattern: String,
+    pub format: Format,
+    /// CSV: the character between fields.
+    pub delimiter: u8,
+    /// CSV and Excel: whether the first row names the columns; otherwise they are `column_1`, `column_2`, ….
+    pub has_header: bool,
+    /// Excel: the sheet's name; the first where the TOML is silent.
+    pub sheet: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Csv,
+    /// One JSON object in each line.
+    Jsonl,
+    Excel,
+    Parquet,
 }
 
 /// The column that orders changes of a stream.
@@ -177,13 +304,13 @@ fn read_stream(name: &str, section: Section) -> Option<Stream> {
     }
     section.finish();
     Some(Stream {
-        name: name.into(),
         table,
-        key: values(key?),
+        mode: if has_cursor { PullMode::Incremental } else { PullMode::Full },
         cursor,
         sweep_every: sweep.map(|sweep| sweep.value),
         removals,
         exclude: values(exclude),
+        ..Stream::new(name, values(key?))
     })
 }
 

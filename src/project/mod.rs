@@ -27,7 +27,9 @@ use chrono_tz::Tz;
 
 use crate::base::{Secret, TableName};
 
-pub use connector::{Connector, Cursor, CursorKind, Protocol, Removals, Stream, Write};
+pub use connector::{
+    ColumnType, Connector, Cursor, CursorKind, Files, Format, Policy, Protocol, PullMode, Removals, Stream, StreamContract, Write,
+};
 pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
@@ -77,6 +79,27 @@ pub struct System {
     /// How old this system's last pull may be when something is decided or written from it.
     pub max_age: Duration,
     pub stale: Stale,
+    pub load: Load,
+}
+
+/// What a pull may ask of a system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Connections that one pull may use at a time.
+    pub connections: usize,
+    /// How long one statement may run before the source stops it; `None` leaves it to the source.
+    pub statement_timeout: Option<Duration>,
+    /// Hours of the day (in the system's time zone, UTC without one) in which it may be pulled: from, to (exclusive); over midnight where `to`
+    /// is the smaller one.
+    pub hours: Option<(u32, u32)>,
+    /// How often a reading is tried again after a fault that may pass.
+    pub retries: u32,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { connections: 2, statement_timeout: None, hours: None, retries: 3 }
+    }
 }
 
 /// What to do when a system's last pull is older than its `max_age`.

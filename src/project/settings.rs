@@ -11,7 +11,7 @@ use super::names::Names;
 use super::problems::{Problems, suggest};
 use super::section::{Document, Entry, Located, Section};
 use super::text::{bytes, duration, time_zone};
-use super::{Connector, SecretSource, SqlFile, Stale, Strategy, System};
+use super::{Connector, Load, SecretSource, SqlFile, Stale, Strategy, System};
 use crate::base::TableName;
 
 const STORE_DEFAULT: &str = "./.loopline";
@@ -150,6 +150,7 @@ fn read_system(name: &Located<String>, section: Section, context: &Context) -> O
         time_zone,
         max_age,
         stale: stale?,
+        load: Load::default(),
     })
 }
 

@@ -19,7 +19,7 @@ use super::file::{FileWriter, read_file};
 use super::keyed::Keyed;
 use super::place::Place;
 use super::upsert::{Scope, Upsert};
-use super::{DataFile, Landed, Landing, Store, StoreError, types};
+use super::{DataFile, Landed, Landing, LandingScope, Store, StoreError, types};
 
 /// Opaque to the store: where the next pull starts.
 const CURSOR: &str = "loopline.cursor";
@@ -46,7 +46,9 @@ impl Store {
         if let Some(base) = base.as_ref().filter(|_| last >= landing.pull) {
             return Ok(Landed { version: base.version.version, ..Landed::default() });
         }
-        let Landing { table, pull, key, whole, allow_mass_delete, at, cursor, schema, batches } = landing;
+        let Landing { table, pull, key, scope, allow_mass_delete, at, cursor, schema, parts, .. } = landing;
+        let whole = scope == LandingScope::Whole;
+        let batches = futures::stream::iter(parts).flatten().boxed();
         let (deleted, name) = (deleted_table(&table), table.to_string());
         let incoming = types::storable(&name, &schema)?;
         let old = base.as_ref().map(|base| &base.version);

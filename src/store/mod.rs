@@ -89,17 +89,91 @@ pub struct Landing {
     /// Ascending number of this stream's pull; the Delta `txn` version. A landing whose number the table already has is a no-op.
     pub pull: i64,
     pub key: Vec<String>,
-    /// Whether `batches` is the whole table (rows that are missing were deleted) or only changed rows.
-    pub whole: bool,
-    /// Lets a whole read remove more than 5 % (and more than 20) of the table's rows; otherwise that is an error, because a source that answers
+    pub scope: LandingScope,
+    /// Lets a landing remove more than 5 % (and more than 20) of the table's rows; otherwise that is an error, because a source that answers
     /// with half its rows is likelier than one that lost them.
     pub allow_mass_delete: bool,
+    /// Keys that a sweep found gone from the source: batches of the key's columns.
+    pub gone: Vec<RecordBatch>,
+    /// Whether the source guarantees that keys are unique and not null; otherwise the landing proves it.
+    pub is_unique: bool,
+    /// Of several rows with one key the last one counts (files in their order; one part only); otherwise they must be equal.
+    pub last_wins: bool,
+    /// Write rows of old files by deletion vectors instead of writing the files anew.
+    pub deletion_vectors: bool,
     /// Instant of the pull; `_deleted_at` of rows that it finds gone.
     pub at: Instant,
     /// Opaque to the store; kept as table property `loopline.cursor` in the same commit. Called after the last batch was read.
     pub cursor: Box<dyn FnOnce() -> Option<String> + Send>,
     pub schema: SchemaRef,
-    pub batches: Batches,
+    /// Disjoint parts of the rows, drained side by side.
+    pub parts: Vec<Batches>,
+}
+
+impl Landing {
+    /// New and changed rows of `table`, merged by `key`; what else is to be said is set afterwards.
+    pub fn new(table: TableName, pull: i64, key: Vec<String>, at: Instant, schema: SchemaRef, parts: Vec<Batches>) -> Self {
+        Self {
+            table,
+            pull,
+            key,
+            scope: LandingScope::Changes,
+            allow_mass_delete: false,
+            gone: Vec::new(),
+            is_unique: false,
+            last_wins: false,
+            deletion_vectors: false,
+            at,
+            cursor: Box::new(|| None),
+            schema,
+            parts,
+        }
+    }
+}
+
+/// What the rows of a landing are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LandingScope {
+    /// The whole table: rows that are missing were deleted.
+    Whole,
+    /// New and changed rows, merged by key.
+    Changes,
+    /// Rows of which those with a known key are known to be unchanged.
+    Append,
+    /// All rows of these files (column `_file`): rows of them that are missing were deleted.
+    Files(Vec<String>),
+}
+
+/// How the rows of a source differ from those of a table, by key.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    pub source_rows: u64,
+    pub table_rows: u64,
+    /// Rows whose key the table lacks, whose values differ, whose key the source lacks.
+    pub absent: u64,
+    pub differing: u64,
+    pub gone: u64,
+    /// Keys of rows that are absent or differ: batches of the key's columns. Empty if `is_too_different`.
+    pub wanted_keys: Vec<RecordBatch>,
+    /// Keys of rows that are gone. Empty if `is_too_different`.
+    pub gone_keys: Vec<RecordBatch>,
+    /// More keys differ than it pays to list: read the whole table.
+    pub is_too_different: bool,
+    /// By ranges of the key, ascending; together all rows.
+    pub ranges: Vec<RangeComparison>,
+}
+
+/// A range of keys in a source and a table.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct RangeComparison {
+    /// First and last value of the key's first column, as text; `None` is unbounded.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub source_rows: u64,
+    pub table_rows: u64,
+    /// Sums of the rows' 128-bit hashes over the compared columns, in hexadecimal: equal for equal rows in any order.
+    pub source_checksum: String,
+    pub table_checksum: String,
 }
 
 /// What a landing did.

@@ -12,7 +12,7 @@ use crate::base::TableName;
 use crate::base::time::Instant;
 
 use super::place::Place;
-use super::{Batches, Control, Landed, Landing, Lease, Store, StoreError, TableVersion};
+use super::{Batches, Control, Landed, Landing, LandingScope, Lease, Store, StoreError, TableVersion};
 
 /// A store with its lease taken.
 pub(super) struct Bench {
@@ -94,16 +94,12 @@ pub(super) fn changed(cursor: &str) -> Options {
 }
 
 pub(super) fn landing(pull: i64, batches: Vec<RecordBatch>, options: Options) -> Landing {
+    let schema = batches[0].schema();
     Landing {
-        table: name(TABLE),
-        pull,
-        key: options.key,
-        whole: options.whole,
+        scope: if options.whole { LandingScope::Whole } else { LandingScope::Changes },
         allow_mass_delete: options.allow_mass_delete,
-        at: instant(pull),
         cursor: Box::new(|| options.cursor),
-        schema: batches[0].schema(),
-        batches: stream(batches),
+        ..Landing::new(name(TABLE), pull, options.key, instant(pull), schema, vec![stream(batches)])
     }
 }
 

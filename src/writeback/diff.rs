@@ -259,18 +259,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::project::{Connector, Protocol, Removals, SqlFile, Stale, Stream, System, Write};
+    use crate::project::{Connector, Load, Protocol, SqlFile, Stale, Stream, System, Write};
 
     fn system(hub_key: Option<&str>, editable: Option<&str>) -> System {
-        let stream = Stream {
-            name: "pr".into(),
-            table: "PR".into(),
-            key: vec!["id".into()],
-            cursor: None,
-            sweep_every: None,
-            removals: Removals::Few,
-            exclude: vec![],
-        };
+        let stream = Stream { table: "PR".into(), ..Stream::new("pr", vec!["id".into()]) };
         let write = Write {
             outbox: "purchase_requests".into(),
             resource: "pr".into(),
@@ -298,6 +290,7 @@ mod tests {
             time_zone: None,
             max_age: Duration::from_secs(3_600),
             stale: Stale::Fail,
+            load: Load::default(),
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use loopline::base::{Diagnose, Operation, Row, RowChange};
-use loopline::connect::{self, ConnectError, CursorValue, Outcome, Source, cell_json};
-use loopline::project::{Connector, Cursor, CursorKind, Protocol, Removals, SecretSource, Stale, Stream, System};
+use loopline::connect::{self, ConnectError, CursorValue, Extent, Outcome, Source, cell_json};
+use loopline::project::{Connector, Cursor, CursorKind, Load, Protocol, SecretSource, Stale, Stream, System};
 use serde_json::{Value, json};
 
 fn system(url: &str, zone: Option<chrono_tz::Tz>) -> System {
@@ -31,19 +31,13 @@ fn system(url: &str, zone: Option<chrono_tz::Tz>) -> System {
         time_zone: zone,
         max_age: Duration::from_secs(3_600),
         stale: Stale::Fail,
+        load: Load::default(),
     }
 }
 
 fn stream(table: &str, key: &[&str]) -> Stream {
-    Stream {
-        name: "things".into(),
-        table: table.into(),
-        key: key.iter().map(|column| (*column).into()).collect(),
-        cursor: None,
-        sweep_every: None,
-        removals: Removals::Few,
-        exclude: Vec::new(),
-    }
+    let key = key.iter().map(|column| (*column).into()).collect();
+    Stream { table: table.into(), ..Stream::new("things", key) }
 }
 
 fn with_cursor(mut stream: Stream, field: &str, kind: CursorKind) -> Stream {
@@ -57,10 +51,11 @@ async fn read_all(
     stream: &Stream,
     after: Option<CursorValue>,
 ) -> Result<(Vec<String>, Vec<Vec<Value>>), ConnectError> {
-    let reading = source.read(stream, after).await?;
+    let reading = source.read(stream, after.map_or(Extent::Whole, Extent::Since)).await?;
     let schema = reading.schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
-    let batches: Vec<_> = reading.batches.try_collect().await?;
-    assert!(batches.iter().all(|batch| batch.schema() == reading.schema && batch.num_rows() <= 8_192));
+    let table = Arc::clone(&reading.schema);
+    let batches: Vec<_> = reading.rows().try_collect().await?;
+    assert!(batches.iter().all(|batch| batch.schema() == table && batch.num_rows() <= 8_192));
     let cells = |batch: &arrow::array::RecordBatch, row| batch.columns().iter().map(|column| cell_json(column, row)).collect();
     let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| cells(batch, row)).collect::<Vec<_>>()).collect();
     Ok((schema, rows))
@@ -184,8 +179,8 @@ async fn sqlite_large_tables_come_in_batches_and_may_be_dropped_half_read() {
         .execute_batch("with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) insert into items select i, 'item ' || i from n")
         .unwrap();
     let source = connect::source(&system("sqlite:plant.db", None), folder.path()).await.unwrap();
-    let mut half = source.read(&stream("items", &["id"]), None).await.unwrap();
-    assert_eq!(half.batches.try_next().await.unwrap().unwrap().num_rows(), 8_192);
+    let mut half = source.read(&stream("items", &["id"]), Extent::Whole).await.unwrap().rows();
+    assert_eq!(half.try_next().await.unwrap().unwrap().num_rows(), 8_192);
     drop(half);
     let (_, rows) = read_all(source.as_ref(), &stream("items", &["id"]), None).await.unwrap();
     assert_eq!(rows.len(), 100_000);

@@ -24,7 +24,7 @@ use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::{instant_text, local_floor, local_text};
 use crate::connect::value::{scalar_json, scale_of};
-use crate::connect::{ConnectError, CursorValue, Reading};
+use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
 use crate::project::{CursorKind, Stream, System};
 
 /// A connection, held in one read-only transaction.
@@ -52,7 +52,8 @@ impl Source {
 
 #[async_trait]
 impl crate::connect::Source for Source {
-    async fn read(&self, stream: &Stream, after: Option<CursorValue>) -> Result<Reading, ConnectError> {
+    async fn read(&self, stream: &Stream, extent: Extent) -> Result<Reading, ConnectError> {
+        let after = extent.after();
         let place = Place::stream(&self.system, &stream.name);
         check_after(&place, stream, after)?;
         let session = Arc::clone(&self.session).lock_owned().await;
@@ -64,7 +65,15 @@ impl crate::connect::Source for Source {
         let copy = session.client.copy_out(&plan.sql).await.map_err(fail)?;
         let is_timestamp = stream.cursor.as_ref().is_some_and(|cursor| cursor.kind == CursorKind::Timestamp);
         let safe_until = self.safe_until.filter(|_| is_timestamp).map(CursorValue::Timestamp);
-        Ok(Reading { schema: Arc::clone(&plan.schema), batches: batches(session, copy, plan), safe_until })
+        Ok(Reading {
+            schema: Arc::clone(&plan.schema),
+            parts: vec![batches(session, copy, plan)],
+            safe_until,
+            is_unique: false,
+            rows_expected: None,
+            files: Vec::new(),
+            discards: Discards::default(),
+        })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::date_text;
 use crate::connect::value::{Scalar, scalar_json, scale_of};
-use crate::connect::{ConnectError, CursorValue, Reading};
+use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
 use crate::project::{Stream, System};
 
 /// Batches that wait for the consumer.
@@ -53,7 +53,8 @@ impl Source {
 
 #[async_trait]
 impl crate::connect::Source for Source {
-    async fn read(&self, stream: &Stream, after: Option<CursorValue>) -> Result<Reading, ConnectError> {
+    async fn read(&self, stream: &Stream, extent: Extent) -> Result<Reading, ConnectError> {
+        let after = extent.after();
         let place = Place::stream(&self.system, &stream.name);
         check_after(&place, stream, after)?;
         let (connection, stream, zone) = (Arc::clone(&self.connection), stream.clone(), self.zone);
@@ -75,7 +76,15 @@ impl crate::connect::Source for Source {
             }
         });
         let schema = schema.await.map_err(|source| ended(&self.system, source))??;
-        Ok(Reading { schema, batches: batches_of(self.system.clone(), batches, thread), safe_until: None })
+        Ok(Reading {
+            schema,
+            parts: vec![batches_of(self.system.clone(), batches, thread)],
+            safe_until: None,
+            is_unique: false,
+            rows_expected: None,
+            files: Vec::new(),
+            discards: Discards::default(),
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use futures::StreamExt;
 use super::*;
 use crate::base::Diagnose;
 use crate::project::{Project, Severity};
-use crate::store::{Cut, Landing};
+use crate::store::{Cut, Landing, LandingScope};
 
 const PROJECT: [(&str, &str); 12] = [
     (
@@ -146,15 +146,16 @@ impl Bench {
     async fn land(&mut self, name: &str, batch: RecordBatch) {
         self.pulls += 1;
         let landing = Landing {
-            table: table(name),
-            pull: self.pulls,
-            key: vec!["id".into()],
-            whole: true,
+            scope: LandingScope::Whole,
             allow_mass_delete: true,
-            at: crate::base::time::now(),
-            cursor: Box::new(|| None),
-            schema: batch.schema(),
-            batches: futures::stream::iter([Ok(batch)]).boxed(),
+            ..Landing::new(
+                table(name),
+                self.pulls,
+                vec!["id".into()],
+                crate::base::time::now(),
+                batch.schema(),
+                vec![futures::stream::iter([Ok(batch)]).boxed()],
+            )
         };
         self.store.land(landing).await.unwrap();
     }

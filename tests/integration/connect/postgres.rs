@@ -96,7 +96,7 @@ async fn postgres_reads_one_snapshot_bounded_by_open_transactions() {
     let source = connect::source(&system(&url, BERLIN), Path::new(".")).await.unwrap();
     client.batch_execute("insert into prod.things values (3)").await.unwrap();
     let by_time = with_cursor(stream("things", &["id"]), "upd", CursorKind::Timestamp);
-    let reading = source.read(&by_time, None).await.unwrap();
+    let reading = source.read(&by_time, Extent::Whole).await.unwrap();
     assert_eq!(
         reading.safe_until,
         Some(CursorValue::Timestamp(began)),
@@ -113,7 +113,7 @@ async fn postgres_reads_one_snapshot_bounded_by_open_transactions() {
         .unwrap();
     let unsure = connect::source(&system(&url.replace("postgres@", &format!("{blind}@")), BERLIN), Path::new(".")).await.unwrap();
     assert_eq!(
-        unsure.read(&by_time, None).await.unwrap().safe_until,
+        unsure.read(&by_time, Extent::Whole).await.unwrap().safe_until,
         None,
         "a transaction that this user cannot see gives no bound"
     );
@@ -128,7 +128,7 @@ async fn postgres_reads_one_snapshot_bounded_by_open_transactions() {
     let by_local = with_cursor(stream("things", &["id"]), "local", CursorKind::Timestamp);
     assert_eq!(ids(read_all(source.as_ref(), &by_local, instant).await.unwrap().1), [2], "no cursor yet: always read");
     let by_id = with_cursor(stream("prod.things", &["id"]), "id", CursorKind::Integer);
-    let reading = source.read(&by_id, Some(CursorValue::Integer(2))).await.unwrap();
+    let reading = source.read(&by_id, Extent::Since(CursorValue::Integer(2))).await.unwrap();
     assert_eq!(reading.safe_until, None);
 }
 
@@ -269,9 +269,9 @@ async fn postgres_reads_a_million_rows() {
     let Some((url, _client)) = postgres(script).await else { return };
     let source = connect::source(&system(&url, None), Path::new(".")).await.unwrap();
     let started = std::time::Instant::now();
-    let reading = source.read(&stream("things", &["id"]), None).await.unwrap();
+    let reading = source.read(&stream("things", &["id"]), Extent::Whole).await.unwrap();
     let rows: usize =
-        reading.batches.map_ok(|batch| batch.num_rows()).try_fold(0, |sum, rows| async move { Ok(sum + rows) }).await.unwrap();
+        reading.rows().map_ok(|batch| batch.num_rows()).try_fold(0, |sum, rows| async move { Ok(sum + rows) }).await.unwrap();
     assert_eq!(rows, 1_000_000);
     println!("{:.0} rows/s", 1.0e6 / started.elapsed().as_secs_f64());
 }
