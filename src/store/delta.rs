@@ -21,7 +21,7 @@ use crate::base::TableName;
 
 use super::error::BoxError;
 use super::place::Place;
-use super::{DataFile, Store, StoreError, TableVersion, types};
+use super::{DataFile, DeletionVector, Store, StoreError, TableVersion, types};
 
 /// Commits between two checkpoints of the log; a reader parses at most this many commit files.
 const CHECKPOINT_EVERY: u32 = 20;
@@ -177,12 +177,11 @@ fn table_version(table: &TableName, state: &DeltaTableState) -> Result<TableVers
     let mut files = Vec::new();
     for view in state.log_data().iter() {
         let path = format!("{folder}/{}", view.object_store_path());
-        if view.deletion_vector_descriptor().is_some() {
-            return Err(StoreError::DeletionVector { table: table.to_string(), path });
-        }
+        let deletion_vector = view.deletion_vector_descriptor().map(|found| DeletionVector::of(table, found)).transpose()?;
         let stats = view.stats();
         let rows = stats.as_deref().and_then(rows_of).or_else(|| view.num_records().map(|rows| rows as u64)).unwrap_or_default();
-        files.push(DataFile { path, size_bytes: u64::try_from(view.size()).unwrap_or_default(), rows, stats });
+        let rows = rows.saturating_sub(deletion_vector.as_ref().map_or(0, DeletionVector::rows));
+        files.push(DataFile { path, size_bytes: u64::try_from(view.size()).unwrap_or_default(), rows, stats, deletion_vector });
     }
     Ok(TableVersion {
         table: table.clone(),

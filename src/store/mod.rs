@@ -11,6 +11,7 @@ mod clean;
 mod control;
 mod cut;
 mod delta;
+mod encode;
 mod error;
 mod evolve;
 mod file;
@@ -19,6 +20,7 @@ mod land;
 mod lease;
 mod ledger;
 mod place;
+mod rewrite;
 mod stage;
 mod state;
 mod stats;
@@ -26,6 +28,7 @@ mod stats;
 mod testing;
 mod types;
 mod upsert;
+mod vector;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -47,6 +50,7 @@ use place::Place;
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
 pub use state::ChangeState;
+pub use vector::DeletionVector;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
@@ -78,9 +82,20 @@ pub struct DataFile {
     /// Path from the root of the store's object store ([`Store::object_store`]).
     pub path: String,
     pub size_bytes: u64,
+    /// Rows that count: without those that the deletion vector marks.
     pub rows: u64,
-    /// Delta's file statistics (JSON).
+    /// Delta's file statistics (JSON); they count deleted rows, too.
     pub stats: Option<String>,
+    /// Rows of the file that no longer count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_vector: Option<DeletionVector>,
+}
+
+impl DataFile {
+    /// Rows of the file itself, deleted or not.
+    pub fn rows_in_file(&self) -> u64 {
+        self.rows + self.deletion_vector.as_ref().map_or(0, DeletionVector::rows)
+    }
 }
 
 /// What a pull brings for one stream.
