@@ -12,8 +12,11 @@ mod control;
 mod cut;
 mod delta;
 mod encode;
+#[cfg(test)]
+mod engines;
 mod error;
 mod evolve;
+mod feed;
 mod file;
 mod keyed;
 mod land;
@@ -31,6 +34,7 @@ mod upsert;
 mod vector;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
@@ -47,6 +51,7 @@ pub use control::{Control, PullRecord, RunOutcome, RunRecord};
 pub use error::StoreError;
 use place::Place;
 
+pub use feed::{CHANGE_TYPE, COMMIT_VERSION};
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
 pub use state::ChangeState;
@@ -95,6 +100,13 @@ impl DataFile {
     /// Rows of the file itself, deleted or not.
     pub fn rows_in_file(&self) -> u64 {
         self.rows + self.deletion_vector.as_ref().map_or(0, DeletionVector::rows)
+    }
+
+    /// Positions in the file of the rows that count, ascending; `None`: all of them.
+    pub async fn live(&self, store: &Arc<dyn ObjectStore>) -> Result<Option<Vec<Range<u64>>>, StoreError> {
+        let Some(vector) = &self.deletion_vector else { return Ok(None) };
+        let deleted = vector.read(store).await?;
+        Ok(Some(file::without(&[0..self.rows_in_file()], &deleted)))
     }
 }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+};
 use arrow::util::display::array_value_to_string;
 use chrono::DateTime;
 use futures::{StreamExt, TryStreamExt};
@@ -135,4 +138,39 @@ pub(super) fn with_quantity(batch: &RecordBatch, quantities: Vec<i32>) -> Record
         .collect();
     columns.push(("quantity".into(), Arc::new(Int32Array::from(quantities)), true));
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+/// Rows with a column of every type; one of seven rows is mostly null.
+pub(super) fn every_type(ids: std::ops::Range<i64>, mark: i32) -> RecordBatch {
+    let count = ids.clone().count();
+    let some = |id: i64| (id % 7 != 3).then_some(id);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from_iter_values(ids.clone()))),
+        ("mark", Arc::new(Int32Array::from(vec![mark; count]))),
+        ("name", Arc::new(ids.clone().map(|id| some(id).map(|id| format!("näme {id}"))).collect::<StringArray>())),
+        ("share", Arc::new(ids.clone().map(|id| some(id).map(|id| id as f64 / 8.0)).collect::<Float64Array>())),
+        ("open", Arc::new(ids.clone().map(|id| some(id).map(|id| id % 2 == 0)).collect::<BooleanArray>())),
+        ("due", Arc::new(ids.clone().map(|id| some(id).map(|id| id as i32 - 5)).collect::<Date32Array>())),
+        (
+            "price",
+            Arc::new(
+                ids.clone()
+                    .map(|id| some(id).map(i128::from))
+                    .collect::<Decimal128Array>()
+                    .with_precision_and_scale(18, 6)
+                    .unwrap(),
+            ),
+        ),
+        (
+            "at",
+            Arc::new(
+                ids.clone()
+                    .map(|id| some(id).map(|id| id * 1_000_001))
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            ),
+        ),
+        ("photo", Arc::new(BinaryArray::from_iter_values(ids.map(|id| id.to_le_bytes())))),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
 }
