@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -32,6 +33,10 @@ const KEYS_PERCENT: u64 = 5;
 const RANGES: usize = 16;
 /// Rows of the table whose keys say where the ranges lie.
 const SAMPLE_ROWS: u64 = 4_096;
+
+/// Start of the names of temporary folders, and the age at which one belongs to a process that was killed.
+const SPILL: &str = "spill-";
+const LEFT_OVER: Duration = Duration::from_secs(24 * 3_600);
 
 impl Store {
     /// Compares the rows of a source with those of `table`, by `key`; changes nothing, needs no lease.
@@ -125,8 +130,15 @@ struct SpillFolder {
 }
 
 impl SpillFolder {
+    /// Removes those of processes that were killed, too.
     fn new(parent: &Path) -> Result<Self, StoreError> {
-        let path = parent.join(format!("spill-{}", uuid::Uuid::new_v4().simple()));
+        for old in std::fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok) {
+            let age = old.metadata().and_then(|of| of.modified()).ok().and_then(|at| at.elapsed().ok());
+            if old.file_name().to_string_lossy().starts_with(SPILL) && age.is_some_and(|age| age > LEFT_OVER) {
+                let _ = std::fs::remove_dir_all(old.path());
+            }
+        }
+        let path = parent.join(format!("{SPILL}{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&path).map_err(|source| StoreError::Spill { path: path.clone(), source })?;
         Ok(Self { path })
     }

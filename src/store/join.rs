@@ -164,7 +164,10 @@ impl Spill {
 
     fn flush(&mut self, piece: usize) -> Result<(), StoreError> {
         let entries = self.buffers[piece].len();
-        let bytes: Vec<u8> = self.buffers[piece].iter().flat_map(Entry::words).flat_map(u64::to_le_bytes).collect();
+        let mut bytes = Vec::with_capacity(entries * ENTRY_BYTES);
+        for word in self.buffers[piece].iter().flat_map(Entry::words) {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
         self.file.write_all(&bytes).map_err(|source| self.failed(source))?;
         self.buffers[piece].clear();
         self.blocks[piece].push(Block { start: self.end, entries });

@@ -114,8 +114,9 @@ impl Keyed {
 
 /// The values of a key's column that are looked for, ascending.
 enum Wanted<'a> {
-    /// Whole numbers, or days and microseconds, which statistics write as text.
-    Integers(Vec<i64>, fn(&str) -> Option<i64>),
+    Integers(Vec<i64>),
+    /// Days or microseconds, and how to read those in statistics.
+    Times(Vec<i64>, fn(&str) -> Option<i64>),
     Texts(Vec<&'a str>),
     /// A type that statistics are not used for.
     Unknown,
@@ -124,10 +125,10 @@ enum Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn new(data_type: &DataType, columns: &[&'a ArrayRef]) -> Self {
         match data_type {
-            DataType::Int32 => Self::Integers(sorted::<Int32Type>(columns), |_| None),
-            DataType::Int64 => Self::Integers(sorted::<Int64Type>(columns), |_| None),
-            DataType::Date32 => Self::Integers(sorted::<Date32Type>(columns), day),
-            DataType::Timestamp(_, _) => Self::Integers(sorted::<TimestampMicrosecondType>(columns), micros),
+            DataType::Int32 => Self::Integers(sorted::<Int32Type>(columns)),
+            DataType::Int64 => Self::Integers(sorted::<Int64Type>(columns)),
+            DataType::Date32 => Self::Times(sorted::<Date32Type>(columns), day),
+            DataType::Timestamp(_, _) => Self::Times(sorted::<TimestampMicrosecondType>(columns), micros),
             DataType::Utf8 => {
                 let mut texts: Vec<&str> = columns.iter().flat_map(|column| column.as_string::<i32>().iter().flatten()).collect();
                 texts.sort_unstable();
@@ -142,10 +143,9 @@ impl<'a> Wanted<'a> {
             values.get(values.partition_point(|value| value < least)).is_some_and(|value| value <= greatest)
         }
         match (self, range) {
-            (Self::Integers(values, _), KeyRange::Integer(least, greatest)) => within(values, least, greatest),
-            (Self::Integers(values, parse), KeyRange::Text(least, greatest)) => match (parse(least), parse(greatest)) {
-                // Other programs cut instants to milliseconds.
-                (Some(least), Some(greatest)) => within(values, &least, &greatest.saturating_add(999)),
+            (Self::Integers(values), KeyRange::Integer(least, greatest)) => within(values, least, greatest),
+            (Self::Times(values, parse), KeyRange::Text(least, greatest)) => match (parse(least), parse(greatest)) {
+                (Some(least), Some(greatest)) => within(values, &least, &greatest),
                 _ => true,
             },
             (Self::Texts(values), KeyRange::Text(least, greatest)) => within(values, &least.as_str(), &greatest.as_str()),

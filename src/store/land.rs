@@ -318,6 +318,33 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_source_that_is_suddenly_empty_removes_nothing() {
+        let bench = Bench::new().await;
+        bench.land(1, orders(&[(1, "a"), (2, "b")]), whole()).await.unwrap();
+        let empty = bench.land(2, orders(&[]), whole()).await.unwrap_err();
+        assert_eq!(empty.to_string(), "table raw.erp__orders: sweep would remove 2 of 2 rows");
+        let asked = Options { allow_mass_delete: true, ..whole() };
+        assert_eq!(bench.land(2, orders(&[]), asked).await.unwrap().deleted, 2);
+        assert_eq!(bench.land(3, orders(&[]), whole()).await.unwrap().deleted, 0, "it was empty before");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_landing_that_fails_leaves_no_files() {
+        let mut bench = Bench::new().await;
+        bench.land(1, orders(&[(1, "a"), (2, "b")]), whole()).await.unwrap();
+        bench.store.limits.rows_bytes = 0;
+        let parts =
+            vec![stream(vec![orders(&[(1, "a")]), orders(&[(2, "x")])]), stream(vec![orders(&[(3, "c")]), orders(&[(2, "y")])])];
+        let landing = Landing { parts, ..landing(2, vec![orders(&[])], whole()) };
+        let clash = bench.store.land(landing).await.unwrap_err();
+        assert_eq!(clash.to_string(), "table raw.erp__orders: two different rows have the key id = 2");
+        let folder = bench.folder.path().join("store/raw/erp__orders");
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let left: Vec<String> = names.filter(|name| name.starts_with("p-2-")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn only_touched_files_are_written_anew() {
         let bench = Bench::new().await;
         bench.land(1, orders(&[(1, "a"), (2, "b")]), whole()).await.unwrap();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use futures::TryStreamExt;
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use futures::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
 
 use super::evolve::PULL;
@@ -12,7 +12,7 @@ use super::hash::RowHasher;
 use super::limits::Limits;
 use super::merge::Content;
 use super::testing::*;
-use super::{Landed, Landing, LandingScope, cut};
+use super::{Batches, Landed, Landing, LandingScope, cut};
 
 /// Rows of a source: what each key says; a key's file is `f<key % 4>`.
 type Source = BTreeMap<i64, u8>;
@@ -242,4 +242,76 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(run(steps, deletion_vectors));
     }
+}
+
+/// Rows of `id bigint, price double, quantity bigint, note text, at timestamp` for these ids, made as they are asked for.
+fn made(ids: impl Iterator<Item = i64> + Send + 'static, version: i64) -> Batches {
+    let ids: Box<dyn Iterator<Item = i64> + Send> = Box::new(ids);
+    futures::stream::unfold(ids, move |mut ids| async move {
+        let chunk: Vec<i64> = ids.by_ref().take(8_192).collect();
+        if chunk.is_empty() {
+            return None;
+        }
+        let columns: Vec<(&str, ArrayRef, bool)> = vec![
+            ("id", Arc::new(Int64Array::from(chunk.clone())), true),
+            (
+                "price",
+                Arc::new(Float64Array::from_iter_values(chunk.iter().map(|id| (id * 7_919 % 100_003) as f64 / 100.0))),
+                true,
+            ),
+            ("quantity", Arc::new(Int64Array::from_iter_values(chunk.iter().map(|id| id * 31 % 1_000 + version))), true),
+            (
+                "note",
+                Arc::new(StringArray::from_iter_values(chunk.iter().map(|id| format!("note {} of {id}", id * 13 % 977)))),
+                true,
+            ),
+            (
+                "at",
+                Arc::new(TimestampMicrosecondArray::from_iter_values(chunk.iter().map(|id| id * 1_000_003)).with_timezone("UTC")),
+                true,
+            ),
+        ];
+        Some((RecordBatch::try_from_iter_with_nullable(columns).map_err(Into::into), ids))
+    })
+    .boxed()
+}
+
+/// How long landings take and how much memory the process ever held; prints, asserts nothing about time. `LOOPLINE_ROWS`: rows of the table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measure() {
+    let rows: i64 = std::env::var("LOOPLINE_ROWS").map_or(20_000_000, |rows| rows.parse().unwrap());
+    let bench = Bench::new().await;
+    let schema = made(0..1, 0).next().await.unwrap().unwrap().schema();
+    let random = |count: i64, seed: i64| -> Vec<i64> {
+        let keys: BTreeSet<i64> = (0..count).map(|n| ((n + seed) * 1_000_000_007).rem_euclid(rows)).collect();
+        keys.into_iter().collect()
+    };
+    let cases: Vec<(&str, LandingScope, bool, Vec<Batches>)> = vec![
+        ("first", LandingScope::Whole, false, vec![made(0..rows / 2, 0), made(rows / 2..rows, 0)]),
+        ("whole, equal", LandingScope::Whole, false, vec![made(0..rows / 2, 0), made(rows / 2..rows, 0)]),
+        ("10,000 random", LandingScope::Changes, false, vec![made(random(10_000, 1).into_iter(), 1)]),
+        ("the same again", LandingScope::Changes, false, vec![made(random(10_000, 1).into_iter(), 1)]),
+        ("0.1 % clustered", LandingScope::Changes, false, vec![made(rows / 3..rows / 3 + rows / 1_000, 2)]),
+        ("0.1 % random", LandingScope::Changes, false, vec![made(random(rows / 1_000, 5).into_iter(), 3)]),
+        ("10,000 random by vectors", LandingScope::Changes, true, vec![made(random(10_000, 77).into_iter(), 4)]),
+        ("whole, 0.2 % different", LandingScope::Whole, false, vec![made(0..rows / 2, 0), made(rows / 2..rows, 0)]),
+    ];
+    for (pull, (what, scope, deletion_vectors, parts)) in (1..).zip(cases) {
+        let start = std::time::Instant::now();
+        let landing = Landing {
+            scope,
+            deletion_vectors,
+            is_unique: true,
+            ..Landing::new(name(TABLE), pull, vec!["id".into()], instant(pull), schema.clone(), parts)
+        };
+        let landed = bench.store.land(landing).await.unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned();
+        println!("{what}: {:?} {landed:?} {peak} files {}", start.elapsed(), bench.table(TABLE).await.files.len());
+    }
+    let start = std::time::Instant::now();
+    let parts = vec![made(0..rows / 2, 0), made(rows / 2..rows, 0)];
+    let compared = bench.store.compare(&name(TABLE), &["id".into()], schema, None, parts).await.unwrap();
+    println!("compare: {:?} {} differ", start.elapsed(), compared.differing);
 }

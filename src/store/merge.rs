@@ -90,7 +90,7 @@ impl Merge {
             // What a source guarantees needs no proof.
             joins: !(self.list.is_empty() && landing.is_unique),
             join: Arc::new(Mutex::new(Join::new(&self.spill_folder, self.limits.join_bytes))),
-            seen: Mutex::new(Seen { content: Content::default(), keys: Some(KeySet::default()) }),
+            seen: Mutex::new(Seen { content: Content::default(), keys: (!whole && !self.list.is_empty()).then(KeySet::default) }),
         });
         let parts = std::mem::take(&mut landing.parts);
         let incoming = Incoming::drain(self.files.clone(), parts, self.limits.rows_bytes, intake.clone()).await?;
@@ -236,7 +236,7 @@ struct Merging {
 
 struct Seen {
     content: Content,
-    /// `None` once they are too many.
+    /// `None` where the table is scanned: for a whole reading, or once they are too many.
     keys: Option<KeySet>,
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use roaring::RoaringBitmap;
 
@@ -110,8 +111,13 @@ impl Stored {
         Ok(())
     }
 
+    /// Columns by which rows are looked up.
+    fn probed(&self) -> SchemaRef {
+        self.keyed.key_schema(if matches!(self.expected, Expected::Of(_)) { &[FILE] } else { &[] })
+    }
+
     async fn scan_file(&self, file: u32, join: &Mutex<Join>) -> Result<u128, StoreError> {
-        let schema = if self.compares { self.keyed.schema.clone() } else { self.keyed.key_schema(&[FILE]) };
+        let schema = if self.compares { self.keyed.schema.clone() } else { self.probed() };
         let mut columns = self.files.columns(&self.list[file as usize], schema);
         let mut sum = 0_u128;
         while let Some(located) = columns.next().await {
@@ -130,7 +136,7 @@ impl Stored {
     }
 
     async fn probe_file(&self, file: u32, wanted: &KeySet, join: &Mutex<Join>) -> Result<(), StoreError> {
-        let mut columns = self.files.columns(&self.list[file as usize], self.keyed.key_schema(&[FILE]));
+        let mut columns = self.files.columns(&self.list[file as usize], self.probed());
         let (mut found, mut positions) = (Vec::new(), RoaringBitmap::new());
         while let Some(located) = columns.next().await {
             let located = located?;
