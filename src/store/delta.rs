@@ -373,4 +373,23 @@ mod tests {
         assert_eq!(bench.store.at(&name(TABLE), 3).await.unwrap().files.iter().map(|file| file.rows).sum::<u64>(), 24);
         assert!(bench.table(TABLE).await.files.iter().all(|file| file.stats.is_some()));
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_older_table_gets_what_it_lacks() {
+        let mut bench = Bench::new().await;
+        let log = |version| bench.folder.path().join(format!("store/raw/erp__orders/_delta_log/{version:020}.json"));
+        let (first, second) = (log(0), log(1));
+        bench.land(1, orders(&[(1, "a")]), whole()).await.unwrap();
+        let text = std::fs::read_to_string(&first).unwrap();
+        let older = text.replace("\"minWriterVersion\":4", "\"minWriterVersion\":2").replace("delta.enableChangeDataFeed", "x.y");
+        assert!(older.matches("\"minWriterVersion\":2").count() == 1 && older.contains("x.y"), "{text}");
+        std::fs::write(&first, older).unwrap();
+        bench.restart().await;
+        bench.land(2, orders(&[(1, "b")]), whole()).await.unwrap();
+        let text = std::fs::read_to_string(&second).unwrap();
+        assert!(text.contains("\"minReaderVersion\":1,\"minWriterVersion\":4"), "{text}");
+        assert!(text.contains("\"delta.enableChangeDataFeed\":\"true\""), "{text}");
+        bench.restart().await;
+        assert_eq!(bench.rows(TABLE).await, ["1|b|2"]);
+    }
 }

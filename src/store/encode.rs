@@ -17,7 +17,7 @@ pub(super) const GROUP_ROWS: usize = 128 << 10;
 /// Rows of a page at most: what a look-up of single rows decodes for one of them.
 const PAGE_ROWS: usize = 8 << 10;
 /// Rows by which it is decided whether a dictionary pays.
-const SAMPLE_ROWS: usize = 8 << 10;
+const SAMPLE_ROWS: usize = 4 << 10;
 /// Fewer say nothing: the dictionary is tried, and given up where it grows too large.
 const SAMPLE_ROWS_MIN: usize = 512;
 /// A dictionary of texts pays if a value occurs this often in a sample, on average: it costs less than compressing them.

@@ -438,13 +438,6 @@ mod tests {
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
     }
 
-    /// CPU seconds of this process.
-    fn cpu_s() -> f64 {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-    }
-
     /// What writing and reading cost; prints, asserts nothing about time.
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "a measurement"]

@@ -3,7 +3,7 @@
 //! Tables live at `<store>/<schema>/<name>/`: `raw.<system>__<stream>` (pulled rows, live only), `raw.<system>__<stream>__deleted` (last image of
 //! deleted rows), contracts and models under their own names, `write.<system>__<outbox>` (write maps), `system.cuts`.
 //! Pulled and staged files lie in the table's folder: `p-<pull>-….parquet`, `d-<pull>-….parquet` (deleted images), `s-<run>-….parquet`, `c-<run>-….parquet`
-//! (cuts). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
+//! (cuts); beside them `_change_data/` (the change feed of pulled tables) and `deletion_vector_….bin` (rows of files that no longer count). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;

@@ -10,12 +10,17 @@ use arrow::array::{
 use arrow::util::display::array_value_to_string;
 use chrono::DateTime;
 use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 
 use crate::base::TableName;
 use crate::base::time::Instant;
 
+use super::file::{columns_with_nan, written};
 use super::place::Place;
-use super::{Batches, Control, Landed, Landing, LandingScope, Lease, Store, StoreError, TableVersion};
+use super::{Batches, Control, DataFile, Landed, Landing, LandingScope, Lease, Store, StoreError, TableVersion};
 
 /// A store with its lease taken.
 pub(super) struct Bench {
@@ -173,4 +178,28 @@ pub(super) fn every_type(ids: std::ops::Range<i64>, mark: i32) -> RecordBatch {
         ("photo", Arc::new(BinaryArray::from_iter_values(ids.map(|id| id.to_le_bytes())))),
     ];
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+}
+
+/// CPU seconds of this process.
+pub(super) fn cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// A file of many small row groups and pages.
+pub(super) async fn file_of(store: &Arc<dyn ObjectStore>, rows: &RecordBatch, group: usize) -> DataFile {
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group))
+        .set_data_page_row_count_limit(3)
+        .set_write_batch_size(1)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
+    writer.write(rows).unwrap();
+    let metadata = writer.finish().unwrap();
+    let bytes = std::mem::take(writer.inner_mut());
+    let path = Path::from("raw/erp__orders/old.parquet");
+    let file = written(&rows.schema(), &path, bytes.len(), &metadata, &columns_with_nan(rows, &[]));
+    store.put(&path, bytes.into()).await.unwrap();
+    file
 }
