@@ -127,7 +127,7 @@ async fn run(steps: Vec<Step>, deletion_vectors: bool) {
     let mut replay = Replay::default();
     for (number, step) in steps.into_iter().enumerate() {
         let pull = number as i64 + 1;
-        step.remove.iter().for_each(|key| drop(source.remove(key)));
+        source.retain(|key, _| !step.remove.contains(key));
         source.extend(step.set.iter().copied());
         let files: Vec<String> = step.files.iter().map(|file| format!("f{file}")).collect();
         let scope = [LandingScope::Whole, LandingScope::Changes, LandingScope::Append, LandingScope::Files(files.clone())]
