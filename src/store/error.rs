@@ -43,6 +43,10 @@ pub enum StoreError {
     DuplicateKey { table: String, key: String },
     #[error("table {table}: sweep would remove {deleted} of {rows} rows")]
     MassDelete { table: String, deleted: u64, rows: u64 },
+    #[error("cannot keep what does not fit into memory in {}", path.display())]
+    Spill { path: PathBuf, source: std::io::Error },
+    #[error("table {table}: a task of the landing ended early")]
+    Task { table: String, source: tokio::task::JoinError },
     #[error("the store is being written by process {pid} since {since}")]
     LeaseHeld { pid: i64, since: Instant },
     #[error("this process does not hold the writer lease of the store")]
@@ -71,7 +75,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 impl Diagnose for StoreError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Transition { .. } | Self::NoLease | Self::Arrow { .. } => Blame::Program,
+            Self::Transition { .. } | Self::NoLease | Self::Arrow { .. } | Self::Task { .. } => Blame::Program,
             _ => Blame::User,
         }
     }
@@ -96,6 +100,7 @@ impl Diagnose for StoreError {
             Self::NullKey { .. } | Self::DuplicateKey { .. } => {
                 "choose a key in connector.toml that is never NULL and unique in the source"
             }
+            Self::Spill { .. } => "free space on the disk that holds the control state",
             Self::MassDelete { .. } => {
                 "check the source; if the rows are really gone: `loopline pull SYSTEM --full`; if they come and go as a rule: removals = \"any\" in the stream"
             }

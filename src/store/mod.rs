@@ -8,9 +8,11 @@
 
 mod changes;
 mod clean;
+mod compare;
 mod control;
 mod cut;
 mod delta;
+mod diff;
 mod encode;
 #[cfg(test)]
 mod engines;
@@ -18,15 +20,23 @@ mod error;
 mod evolve;
 mod feed;
 mod file;
+mod hash;
+mod incoming;
+mod join;
 mod keyed;
 mod land;
+#[cfg(test)]
+mod land_model;
 mod lease;
 mod ledger;
+mod limits;
+mod merge;
 mod place;
 mod rewrite;
 mod stage;
 mod state;
 mod stats;
+mod stored;
 #[cfg(test)]
 mod testing;
 mod types;
@@ -66,6 +76,7 @@ pub struct Store {
     pub control: Control,
     place: Place,
     cache: Mutex<delta::Cache>,
+    limits: limits::Limits,
     /// Column of the hub's own key, by system and outbox.
     hub_keys: BTreeMap<(String, String), String>,
 }
@@ -193,7 +204,7 @@ pub struct Comparison {
 /// A range of keys in a source and a table.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct RangeComparison {
-    /// First and last value of the key's first column, as text; `None` is unbounded.
+    /// Values of the key's first column, as text: the first of the range, and the first after it. `None` is unbounded.
     pub from: Option<String>,
     pub to: Option<String>,
     pub source_rows: u64,
@@ -262,11 +273,12 @@ impl Store {
             system.connector.writes.values().filter_map(of).collect::<Vec<_>>()
         };
         let hub_keys = project.systems.values().flat_map(writes).collect();
-        Self::assemble(place, control, hub_keys).await
+        let store = Self::assemble(place, control, hub_keys).await?;
+        Ok(Self { limits: limits::Limits::within(project.memory_limit_bytes), ..store })
     }
 
     async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
-        let store = Self { control, place, cache: Mutex::default(), hub_keys };
+        let store = Self { control, place, cache: Mutex::default(), limits: limits::Limits::default(), hub_keys };
         store.identify().await?;
         Ok(store)
     }
