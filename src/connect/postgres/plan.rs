@@ -147,14 +147,14 @@ impl Plan {
                 elements.push(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")));
             }
             let cast = if *kind == Kind::Json { "text" } else { &column.cast };
-            arrays.push(format!("'{{{}}}'::{cast}[]", elements.join(",").replace('\'', "''")));
+            arrays.push(format!("pg_catalog.unnest('{{{}}}'::{cast}[])", elements.join(",").replace('\'', "''")));
         }
         let names = columns.iter().map(|(column, kind)| match kind {
             Kind::Json => column.selected(*kind),
             _ => quoted(&column.name),
         });
         let names = names.collect::<Vec<_>>().join(", ");
-        Ok(format!("({names}) in (select * from pg_catalog.unnest({}))", arrays.join(", ")))
+        Ok(format!("({names}) in (select * from rows from ({}))", arrays.join(", ")))
     }
 
     pub(super) fn changed(&self, what: impl Into<String>) -> ConnectError {
