@@ -35,6 +35,8 @@ struct Part {
     session: Arc<Session>,
     /// The piece that is being read.
     copy: Option<(Pin<Box<CopyOutStream>>, Rows)>,
+    /// Whether a statement was sent whose answer has not ended.
+    is_running: bool,
     batcher: Batcher,
     /// Batches that one message completed beyond the first.
     ready: VecDeque<RecordBatch>,
@@ -46,7 +48,7 @@ pub(super) fn part(shared: Arc<Shared>, session: Arc<Session>) -> crate::connect
     let plan = &shared.plan;
     let batcher = Batcher::new(Arc::clone(&plan.place), Arc::clone(&plan.schema), &plan.key);
     let batcher = batcher.with_policy(plan.values, shared.discards.clone());
-    let part = Part { shared, session, copy: None, batcher, ready: VecDeque::new(), has_ended: false };
+    let part = Part { shared, session, copy: None, is_running: false, batcher, ready: VecDeque::new(), has_ended: false };
     try_unfold(part, |mut part| async move { Ok(part.next().await?.map(|batch| (batch, part))) }).boxed()
 }
 
@@ -66,14 +68,11 @@ impl Part {
             match copy.next().await {
                 Some(Ok(message)) => self.take(&message)?,
                 Some(Err(error)) => {
-                    self.copy = None;
+                    self.is_running = false;
                     return Err(self.failed(error));
                 }
-                None if rows.has_ended() => self.copy = None,
-                None => {
-                    self.copy = None;
-                    return Err(self.shared.plan.changed("the server ended the stream early"));
-                }
+                None if rows.has_ended() => (self.copy, self.is_running) = (None, false),
+                None => return Err(self.shared.plan.changed("the server ended the stream early")),
             }
         }
     }
@@ -87,6 +86,7 @@ impl Part {
             return Ok(());
         };
         let plan = &self.shared.plan;
+        self.is_running = true;
         let copy = self.session.client.copy_out(&plan.copy(&piece)).await.map_err(|error| self.failed(error))?;
         self.copy = Some((Box::pin(copy), Rows::new(plan.kinds.len())));
         Ok(())
@@ -126,7 +126,7 @@ impl Part {
 /// snapshot stays held until then.
 impl Drop for Part {
     fn drop(&mut self) {
-        if self.copy.take().is_none() {
+        if !self.is_running {
             return;
         }
         let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
