@@ -85,10 +85,11 @@ impl Part {
             self.ready.extend(self.batcher.flush()?);
             return Ok(());
         };
-        let plan = &self.shared.plan;
         self.is_running = true;
-        let copy = self.session.client.copy_out(&plan.copy(&piece)).await.map_err(|error| self.failed(error))?;
-        self.copy = Some((Box::pin(copy), Rows::new(plan.kinds.len())));
+        let copy = self.session.client.copy_out(&self.shared.plan.copy(&piece)).await;
+        self.is_running = copy.is_ok();
+        let copy = copy.map_err(|error| self.failed(error))?;
+        self.copy = Some((Box::pin(copy), Rows::new(self.shared.plan.kinds.len())));
         Ok(())
     }
 

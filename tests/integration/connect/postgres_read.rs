@@ -387,9 +387,9 @@ async fn postgres_tables_that_change_underneath_are_refused() {
         ("alter table t alter column v type bigint", "column \"v\" has another type now"),
         ("alter table t alter column v type int using v + 1", "were written anew"),
         ("truncate t", "were written anew"),
-        ("drop table t cascade", "relation \"public.t\" does not exist"),
-        ("drop table t cascade; create table t (id int primary key, v int)", "was made anew"),
-        ("alter table t rename to moved; create table t (id int primary key, v int)", "was made anew"),
+        ("drop table t cascade", "was dropped or made anew"),
+        ("drop table t cascade; create table t (id int primary key, v int)", "was dropped or made anew"),
+        ("alter table t rename to moved; create table t (id int primary key, v int)", "was dropped or made anew"),
         ("alter table t add column w int default 7; insert into t values (3, 3); create index on t (v)", ""),
         ("delete from t; insert into t values (9, 9)", ""),
         ("vacuum full t", "were written anew"),
@@ -410,7 +410,7 @@ async fn postgres_tables_that_change_underneath_are_refused() {
         }
         let error = found.unwrap_err();
         assert!(shown(&error).contains(expected), "{script}: {}", shown(&error));
-        assert!(matches!(error.retry(), Retry::After(_)) || script.starts_with("drop table t cascade"), "{script}: {error:?}");
+        assert!(matches!(error.retry(), Retry::After(_)), "{script}: {error:?}");
         // An empty table must not look like one whose rows are gone through a view or its partitions either.
         if script == "truncate t" {
             client.batch_execute("truncate p1").await.unwrap();
