@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
@@ -397,8 +397,13 @@ async fn postgres_tables_that_change_underneath_are_refused() {
     let Some((url, client)) = postgres("create schema mine").await else { return };
     let url = format!("{url}?schema=public");
     for (script, expected) in cases {
-        client.batch_execute("drop schema public cascade; create schema public; create table t (id int primary key, v int); insert into t values (1, 1), (2, 2)").await.unwrap();
-        client.batch_execute("create view through as select * from t; create table p (id int, v int) partition by list (v); create table p1 partition of p for values in (1); insert into p values (1, 1)").await.unwrap();
+        let tables = "drop schema public cascade; create schema public; create table t (id int primary key, v int); insert into t values (1, 1), (2, 2)";
+        client.batch_execute(tables).await.unwrap();
+        if script == "truncate t" {
+            let through = "create view through as select * from t; create table p (id int, v int) partition by list (v);
+                create table p1 partition of p for values in (1); insert into p values (1, 1)";
+            client.batch_execute(through).await.unwrap();
+        }
         let source = source(&system(&url, None)).await;
         for statement in script.split("; ") {
             client.batch_execute(statement).await.unwrap();
@@ -468,4 +473,36 @@ async fn postgres_reads_a_row_of_100_megabytes() {
         (batches[0].column(1).as_string::<i32>().value(0).len(), batches[0].column(2).as_string::<i32>().value(0)),
         (BYTES, "after")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn perf() {
+    let Ok(url) = std::env::var("PERF_URL") else { return };
+    let cpu = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() / 100.0, fields[12].parse::<f64>().unwrap() / 100.0)
+    };
+    for connections in [1, 2] {
+        let mut system = system(&url, None);
+        system.load.connections = connections;
+        let source = source(&system).await;
+        let (began, watch) = (cpu(), std::time::Instant::now());
+        let reading = source
+            .read(&stream(&std::env::var("PERF_TABLE").unwrap(), &[&std::env::var("PERF_KEY").unwrap()]), Extent::Whole)
+            .await
+            .unwrap();
+        let parts = reading
+            .parts
+            .into_iter()
+            .map(|part: Part| tokio::spawn(part.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) })));
+        let rows: Vec<_> = try_join_all(parts).await.unwrap().into_iter().map(Result::unwrap).collect();
+        let ended = cpu();
+        println!(
+            "{connections}: {rows:?} in {:?}, user {:.2} system {:.2}",
+            watch.elapsed(),
+            ended.0 - began.0,
+            ended.1 - began.1
+        );
+    }
 }
