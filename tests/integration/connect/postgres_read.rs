@@ -437,12 +437,9 @@ async fn postgres_faults_say_whether_they_may_pass() {
     let impatient = source(&impatient).await;
     let error = read_all(impatient.as_ref(), &stream("slow", &["id"]), None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout { .. }) && error.retry() == Retry::Never, "{error:?}");
-    assert_eq!(
-        read_all(patient.as_ref(), &stream("things", &["id"]), None).await.unwrap().1.len(),
-        100_000,
-        "the snapshot lives on"
-    );
-    drop(patient);
+    let (_, rows) = read_all(impatient.as_ref(), &stream("few", &["id"]), None).await.unwrap();
+    assert_eq!(rows, [[json!(1)]], "the snapshot lives on");
+    drop(impatient);
 
     let source = source(&system(&url, None)).await;
     let mut reading = source.read(&stream("things", &["id"]), Extent::Whole).await.unwrap().rows();
