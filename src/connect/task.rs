@@ -1,12 +1,27 @@
-//! Parts that a task or thread of its own fills.
+//! Threads that may block, and parts that one of them fills.
 
+use arrow::array::RecordBatch;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::error::Cause;
 use super::{ConnectError, Part};
 
-use arrow::array::RecordBatch;
+/// Runs `work` on a thread that may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    system: &str,
+    work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,
+) -> Result<T, ConnectError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(source) => Err(ended(system, source)),
+    }
+}
+
+pub(super) fn ended(system: &str, source: impl Into<Cause>) -> ConnectError {
+    ConnectError::Thread { system: system.into(), source: source.into() }
+}
 
 /// The batches until the task has ended; if it ended by a panic, that is the last item, so that half a table never looks like all of it.
 pub(super) fn part_of(
@@ -22,7 +37,7 @@ pub(super) fn part_of(
             }
             match task?.await {
                 Ok(()) => None,
-                Err(source) => Some((Err(ConnectError::Thread { system, source: source.into() }), (batches, None))),
+                Err(source) => Some((Err(ended(&system, source)), (batches, None))),
             }
         }
     };

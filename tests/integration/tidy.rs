@@ -24,6 +24,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("toml::", &["project"]),
     ("tokio_postgres::", &["connect", "demo"]),
     ("mysql_async::", &["connect", "demo"]),
+    ("mysql_common::", &["connect"]),
     ("deltalake_core::", &["store"]),
     ("rusqlite::", &["connect", "store", "demo"]),
     ("datafusion::", &["model"]),

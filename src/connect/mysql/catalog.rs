@@ -27,6 +27,7 @@ use mysql_async::prelude::Queryable;
 use super::failure::failure;
 use crate::connect::ConnectError;
 use crate::connect::cells::instant_type;
+use crate::connect::chosen;
 use crate::connect::error::{Place, nearest_name};
 use crate::project::ColumnType;
 
@@ -87,17 +88,16 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn data_type(self) -> DataType {
         match self {
-            Self::Int4 | Self::Chosen(ColumnType::Integer) => DataType::Int32,
-            Self::Int8 | Self::Bits | Self::Chosen(ColumnType::Long) => DataType::Int64,
+            Self::Int4 => DataType::Int32,
+            Self::Int8 | Self::Bits => DataType::Int64,
             Self::UnsignedInt8 | Self::WideBits => DataType::Decimal128(20, 0),
-            Self::Float | Self::Double | Self::Chosen(ColumnType::Double) => DataType::Float64,
-            Self::Decimal { precision, scale } | Self::Chosen(ColumnType::Decimal { precision, scale }) => {
-                DataType::Decimal128(precision, scale)
-            }
-            Self::Bit | Self::Chosen(ColumnType::Boolean) => DataType::Boolean,
-            Self::Date | Self::Chosen(ColumnType::Date) => DataType::Date32,
-            Self::Datetime | Self::Timestamp | Self::Chosen(ColumnType::Timestamp) => instant_type(),
-            Self::Text | Self::TextCast | Self::Chosen(ColumnType::Text) => DataType::Utf8,
+            Self::Float | Self::Double => DataType::Float64,
+            Self::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+            Self::Bit => DataType::Boolean,
+            Self::Date => DataType::Date32,
+            Self::Datetime | Self::Timestamp => instant_type(),
+            Self::Text | Self::TextCast => DataType::Utf8,
+            Self::Chosen(choice) => chosen::data_type(choice),
             Self::Bytes => DataType::Binary,
         }
     }

@@ -5,8 +5,10 @@ use chrono_tz::Tz;
 use mysql_async::Value;
 
 use super::catalog::{Column, Kind};
+use super::wire::Field;
 use crate::connect::cells::Fault;
-use crate::connect::instant::{from_local, instant_text, parse_moment, to_local};
+use crate::connect::chosen;
+use crate::connect::instant::{from_local, instant_text, to_local};
 use crate::connect::value::{Scalar, decimal_text, decimal_unscaled, scalar_of, scale_of};
 use crate::project::ColumnType;
 
@@ -16,29 +18,28 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// Reads one value; `None` is null. `zone` is that of timestamps without one.
-pub(super) fn decode(kind: Kind, value: &Value, zone: Option<Tz>) -> Result<Option<Scalar<'_>>, Fault> {
-    let scalar = match (kind, value) {
-        (_, Value::NULL) => return Ok(None),
-        (Kind::Int4 | Kind::Int8, Value::Int(integer)) => Scalar::Integer(*integer),
-        (Kind::Int4 | Kind::Int8, Value::UInt(integer)) => Scalar::Integer(i64::try_from(*integer).map_err(|_| Fault::Shape)?),
-        (Kind::UnsignedInt8, Value::UInt(integer)) => Scalar::Decimal((*integer).into()),
-        (Kind::UnsignedInt8, Value::Int(integer)) => Scalar::Decimal((*integer).into()),
-        (Kind::Float, Value::Float(double)) => Scalar::Double((*double).into()),
-        (Kind::Double | Kind::Chosen(ColumnType::Double), Value::Double(double)) => Scalar::Double(*double),
-        (Kind::Decimal { precision, scale }, Value::Bytes(bytes)) => Scalar::Decimal(decimal(bytes, precision, scale)?),
-        (Kind::Bit, Value::Bytes(bytes)) => Scalar::Boolean(bits(bytes)? != 0),
-        (Kind::Bits, Value::Bytes(bytes)) => Scalar::Integer(i64::try_from(bits(bytes)?).map_err(|_| Fault::Shape)?),
-        (Kind::WideBits, Value::Bytes(bytes)) => Scalar::Decimal(bits(bytes)?.into()),
-        (Kind::Date, Value::Date(year, month, day, 0, 0, 0, 0)) => Scalar::Date(date(*year, *month, *day)?),
-        (Kind::Datetime | Kind::Timestamp, Value::Date(year, month, day, hour, minute, second, micros)) => {
-            let seconds = i64::from(*hour) * 3_600 + i64::from(*minute) * 60 + i64::from(*second);
-            let days = i64::from(date(*year, *month, *day)?);
-            let local = days * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + i64::from(*micros);
+pub(super) fn decode(kind: Kind, field: Field<'_>, zone: Option<Tz>) -> Result<Option<Scalar<'_>>, Fault> {
+    let scalar = match (kind, field) {
+        (_, Field::Null) => return Ok(None),
+        (Kind::Int4 | Kind::Int8, Field::Int(integer)) => Scalar::Integer(integer),
+        (Kind::Int4 | Kind::Int8, Field::UInt(integer)) => Scalar::Integer(i64::try_from(integer).map_err(|_| Fault::Shape)?),
+        (Kind::UnsignedInt8, Field::UInt(integer)) => Scalar::Decimal(integer.into()),
+        (Kind::Float, Field::Float(double)) => Scalar::Double(double.into()),
+        (Kind::Double | Kind::Chosen(ColumnType::Double), Field::Double(double)) => Scalar::Double(double),
+        (Kind::Decimal { precision, scale }, Field::Bytes(bytes)) => Scalar::Decimal(decimal(bytes, precision, scale)?),
+        (Kind::Bit, Field::Bytes(bytes)) => Scalar::Boolean(bits(bytes)? != 0),
+        (Kind::Bits, Field::Bytes(bytes)) => Scalar::Integer(i64::try_from(bits(bytes)?).map_err(|_| Fault::Shape)?),
+        (Kind::WideBits, Field::Bytes(bytes)) => Scalar::Decimal(bits(bytes)?.into()),
+        (Kind::Date, Field::Date(year, month, day, 0, 0, 0, 0)) => Scalar::Date(date(year, month, day)?),
+        (Kind::Datetime | Kind::Timestamp, Field::Date(year, month, day, hour, minute, second, micros)) => {
+            let seconds = i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
+            let days = i64::from(date(year, month, day)?);
+            let local = days * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + i64::from(micros);
             Scalar::Instant(if kind == Kind::Timestamp { local } else { in_zone(local, zone)? })
         }
-        (Kind::Text | Kind::TextCast, Value::Bytes(bytes)) => Scalar::Text(text(bytes)?.into()),
-        (Kind::Bytes, Value::Bytes(bytes)) => Scalar::Bytes(bytes.as_slice().into()),
-        (Kind::Chosen(choice), Value::Bytes(bytes)) => chosen(choice, text(bytes)?, zone)?,
+        (Kind::Text | Kind::TextCast, Field::Bytes(bytes)) => Scalar::Text(text(bytes)?.into()),
+        (Kind::Bytes, Field::Bytes(bytes)) => Scalar::Bytes(bytes.into()),
+        (Kind::Chosen(choice), Field::Bytes(bytes)) => chosen::read(text(bytes)?, choice, zone)?,
         _ => return Err(Fault::Shape),
     };
     Ok(Some(scalar))
@@ -66,7 +67,10 @@ fn bits(bytes: &[u8]) -> Result<u64, Fault> {
 fn date(year: u16, month: u8, day: u8) -> Result<i32, Fault> {
     NaiveDate::from_ymd_opt(year.into(), month.into(), day.into())
         .map(|date| date.num_days_from_ce() - EPOCH_DAYS_FROM_CE)
-        .ok_or_else(|| Fault::value(format!("the date is {year:04}-{month:02}-{day:02}, which no calendar has")))
+        .ok_or_else(|| {
+            let shown = format!("{year:04}-{month:02}-{day:02}");
+            Fault::value(format!("the date is {shown}, which no calendar has")).found(shown)
+        })
 }
 
 /// The server sends exactly the column's digits behind the point, so up to 18 digits can be taken as they come.
@@ -85,36 +89,7 @@ fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     }
     let text = text(bytes)?;
     decimal_unscaled(text, precision, scale)
-        .ok_or_else(|| Fault::value(format!("the number {text} does not fit decimal({precision},{scale}) exactly")))
-}
-
-/// The server's text of a value as the type that the stream chose, exactly or not at all.
-fn chosen(choice: ColumnType, text: &str, zone: Option<Tz>) -> Result<Scalar<'_>, Fault> {
-    let misfit = || Fault::value(format!("\"{text}\" cannot be read exactly as the type that the stream chooses"));
-    match choice {
-        ColumnType::Text => Ok(Scalar::Text(text.into())),
-        ColumnType::Boolean => match text {
-            "0" => Ok(Scalar::Boolean(false)),
-            "1" => Ok(Scalar::Boolean(true)),
-            _ => Err(misfit()),
-        },
-        ColumnType::Timestamp => {
-            let moment = parse_moment(text).ok_or_else(misfit)?;
-            match moment.offset_seconds {
-                Some(_) => moment.instant().map(Scalar::Instant).ok_or_else(misfit),
-                None => in_zone(moment.local_micros, zone).map(Scalar::Instant),
-            }
-        }
-        choice => {
-            let value = serde_json::Value::from(text);
-            match scalar_of(&value, &Kind::Chosen(choice).data_type()).ok_or_else(misfit)? {
-                Scalar::Integer(integer) => Ok(Scalar::Integer(integer)),
-                Scalar::Decimal(unscaled) => Ok(Scalar::Decimal(unscaled)),
-                Scalar::Date(days) => Ok(Scalar::Date(days)),
-                _ => Err(misfit()),
-            }
-        }
-    }
+        .ok_or_else(|| Fault::value(format!("the number does not fit decimal({precision},{scale}) exactly")).found(text))
 }
 
 /// What is bound for a canonical JSON value of a column, or why the column cannot hold it without loss.
@@ -191,27 +166,27 @@ mod tests {
             let zone = Some(chrono_tz::Europe::Berlin);
             for kind in [Kind::Int4, Kind::Bits, Kind::Date, Kind::Datetime, Kind::Timestamp, Kind::Text, Kind::Decimal { precision: 18, scale: 2 },
                 Kind::Chosen(ColumnType::Timestamp), Kind::Chosen(ColumnType::Long), Kind::Chosen(ColumnType::Boolean)] {
-                values.iter().for_each(|value| { let _ = decode(kind, value, zone); });
+                values.iter().filter_map(Field::of).for_each(|field| { let _ = decode(kind, field, zone); });
             }
         }
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let zero = Value::Date(0, 0, 0, 0, 0, 0, 0);
-        let fault = |kind, value: &Value| decode(kind, value, None).unwrap_err().describe().to_owned();
-        assert_eq!(fault(Kind::Date, &zero), "the date is 0000-00-00, which no calendar has");
-        assert_eq!(fault(Kind::Timestamp, &zero), "the date is 0000-00-00, which no calendar has");
-        assert_eq!(fault(Kind::Chosen(ColumnType::Integer), &Value::from("1.50")), "\"1.50\" cannot be read exactly as the type that the stream chooses");
-        assert_eq!(decode(Kind::Chosen(ColumnType::Integer), &Value::from("1.00"), None), Ok(Some(Scalar::Integer(1))));
-        assert_eq!(decode(Kind::Int4, &Value::from("1"), None), Err(Fault::Shape));
-        assert_eq!(decode(Kind::UnsignedInt8, &Value::UInt(u64::MAX), None), Ok(Some(Scalar::Decimal(u64::MAX.into()))));
+        let zero = Field::Date(0, 0, 0, 0, 0, 0, 0);
+        let fault = |kind, field| decode(kind, field, None).unwrap_err().describe().to_owned();
+        assert_eq!(fault(Kind::Date, zero), "the date is 0000-00-00, which no calendar has");
+        assert_eq!(fault(Kind::Timestamp, zero), "the date is 0000-00-00, which no calendar has");
+        assert_eq!(fault(Kind::Chosen(ColumnType::Integer), Field::Bytes(b"1.50")), "\"1.50\" is not exactly an integer of 32 bits");
+        assert_eq!(decode(Kind::Chosen(ColumnType::Integer), Field::Bytes(b"1.00"), None), Ok(Some(Scalar::Integer(1))));
+        assert_eq!(decode(Kind::Int4, Field::Bytes(b"1"), None), Err(Fault::Shape));
+        assert_eq!(decode(Kind::UnsignedInt8, Field::UInt(u64::MAX), None), Ok(Some(Scalar::Decimal(u64::MAX.into()))));
     }
 
     #[test]
     fn zoneless_time_is_read_in_the_system_s_zone() {
-        let noon = Value::Date(2026, 7, 1, 12, 0, 0, 500_000);
-        let read = |kind| match decode(kind, &noon, Some(chrono_tz::Europe::Berlin)) {
+        let noon = Field::Date(2026, 7, 1, 12, 0, 0, 500_000);
+        let read = |kind| match decode(kind, noon, Some(chrono_tz::Europe::Berlin)) {
             Ok(Some(Scalar::Instant(micros))) => instant_text(micros).unwrap(),
             other => panic!("{other:?}"),
         };

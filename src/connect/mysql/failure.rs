@@ -29,6 +29,8 @@ pub(super) fn failure(system: &str, doing: &str, error: Error) -> ConnectError {
         Some(1205 | 1213 | 1020) => ConnectError::Locked { system, doing, source },
         // 1053 shutdown, 1927 killed, 1159 to 1161 network, 4031 idle for too long.
         Some(1053 | 1927 | 1159..=1161 | 4031) => ConnectError::Lost { system, doing, source },
+        // 1040, 1203 and 1226: too many connections, 1129: too many failed ones.
+        Some(1040 | 1203 | 1226 | 1129) => ConnectError::Busy { system, doing, source },
         None if lost => ConnectError::Lost { system, doing, source },
         _ => ConnectError::Failed { system, doing, source },
     }
@@ -44,8 +46,6 @@ pub(super) fn opening_failure(system: &str, address: &Address, has_secret: bool,
         Some(1049) => {
             ConnectError::NoDatabase { system: name, address: shown, database: address.database.clone(), source: error.into() }
         }
-        // 1040 and 1203: too many connections, 1129: too many failed ones.
-        Some(1040 | 1203 | 1129) => ConnectError::Unreachable { system: name, address: shown, source: error.into() },
         Some(3159) => ConnectError::Tls { system: name, address: shown, source: error.into() },
         Some(_) => failure(system, "opening the connection", error),
         None if is_tls(&error) => ConnectError::Tls { system: name, address: shown, source: error.into() },

@@ -5,7 +5,7 @@
 //! the others need to begin, and is given up after two seconds of waiting; then, or without the right to it (`reload`), one connection reads all.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -13,23 +13,24 @@ use async_trait::async_trait;
 use chrono_tz::Tz;
 use futures::StreamExt;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Error, Row};
+use mysql_async::Error;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 use super::catalog::{self, Kind, Table};
 use super::decode::decode;
 use super::failure::{code, failure};
 use super::pieces::{self, LARGE_BYTES, Piece};
-use super::session::{Purpose, Session, connect};
+use super::session::{Purpose, Session, connect, wires};
+use super::wire::{Form, Wire, fields};
 use crate::base::Secret;
 use crate::connect::cells::{Batcher, schema_of};
 use crate::connect::change::key_text;
 use crate::connect::declared::{check_after, check_column, check_cursor, check_names};
 use crate::connect::error::{Place, Role};
-use crate::connect::task::part_of;
+use crate::connect::task::{blocking, part_of};
 use crate::connect::value::{scalar_json, scale_of};
 use crate::connect::{ConnectError, Discards, Extent, Part, Reading};
-use crate::project::{Stream, System};
+use crate::project::{Policy, Stream, System};
 
 /// Batches of a part that wait for the consumer.
 const BATCHES_AHEAD: usize = 2;
@@ -38,9 +39,10 @@ const BATCHES_AHEAD: usize = 2;
 pub(in crate::connect) struct Source {
     system: String,
     zone: Option<Tz>,
-    database: String,
+    /// Looks tables up; what it finds is not of the snapshot, but the server refuses to read a table that was altered since.
+    lookup: Mutex<Session>,
     /// Never empty.
-    sessions: Vec<Arc<Mutex<Session>>>,
+    wires: Vec<Arc<std::sync::Mutex<Wire>>>,
     /// Held by all parts of the reading that uses the connections.
     turn: Arc<Mutex<()>>,
 }
@@ -48,32 +50,37 @@ pub(in crate::connect) struct Source {
 impl Source {
     pub(in crate::connect) async fn open(system: &System, secret: Option<Secret>) -> Result<Self, ConnectError> {
         let fail = |error| failure(&system.name, "beginning a read transaction", error);
-        let mut first = connect(system, secret.as_ref(), Purpose::Read).await?;
-        let mut others = Vec::new();
-        let mut guard = None;
-        if system.load.connections > 1 && has_large_table(&mut first).await.map_err(fail)? {
-            match several(system, secret.as_ref()).await {
-                Ok(connected) => (guard, others) = connected,
+        let mut lookup = connect(system, secret.as_ref(), Purpose::Read).await?;
+        let is_worth_several = system.load.connections > 1 && has_large_table(&mut lookup).await.map_err(fail)?;
+        let count = if is_worth_several { system.load.connections } else { 1 };
+        let mut wires = wires(system, secret.as_ref(), &lookup, count).await?;
+        let guard = match wires.len() {
+            1 => None,
+            _ => match stand_still(system, secret.as_ref()).await {
+                Ok(guard) => Some(guard),
                 Err(error) => {
-                    let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+                    let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
                     tracing::info!(system = system.name, why, "reading over one connection");
+                    wires.truncate(1);
+                    None
                 }
-            }
-        }
-        let database = first.database.clone();
-        let mut sessions = vec![first];
-        sessions.append(&mut others);
-        for session in &mut sessions {
-            session.conn.query_drop("start transaction with consistent snapshot, read only").await.map_err(fail)?;
-        }
+            },
+        };
+        let name = system.name.clone();
+        let wires = blocking(&system.name, move || {
+            let begin = |wire: &mut Wire| wire.run("start transaction with consistent snapshot, read only");
+            let begun = wires.iter_mut().try_for_each(begin);
+            begun.map(|()| wires).map_err(|error| failure(&name, "beginning a read transaction", error))
+        });
+        let wires = wires.await;
         if let Some(mut guard) = guard {
             // Ends with the connection at the latest.
             let end = if guard.is_mariadb { "backup stage end" } else { "unlock tables" };
             guard.conn.query_drop(end).await.map_err(fail)?;
             guard.conn.disconnect().await.map_err(fail)?;
         }
-        let sessions = sessions.into_iter().map(|session| Arc::new(Mutex::new(session))).collect();
-        Ok(Self { system: system.name.clone(), zone: system.time_zone, database, sessions, turn: Arc::default() })
+        let wires = wires?.into_iter().map(|wire| Arc::new(std::sync::Mutex::new(wire))).collect();
+        Ok(Self { system: system.name.clone(), zone: system.time_zone, lookup: Mutex::new(lookup), wires, turn: Arc::default() })
     }
 }
 
@@ -84,13 +91,9 @@ async fn has_large_table(session: &mut Session) -> Result<bool, Error> {
     Ok(tables.is_some_and(|tables| tables > 0))
 }
 
-/// Further connections, and the one that keeps everybody from committing as long as it is in that state.
-async fn several(system: &System, secret: Option<&Secret>) -> Result<(Option<Session>, Vec<Session>), ConnectError> {
+/// A connection that keeps everybody from committing as long as it is in the state in which it is handed out.
+async fn stand_still(system: &System, secret: Option<&Secret>) -> Result<Session, ConnectError> {
     let fail = |error| failure(&system.name, "asking for a moment without commits", error);
-    let mut others = Vec::new();
-    for _ in 1..system.load.connections {
-        others.push(connect(system, secret, Purpose::Read).await?);
-    }
     let mut guard = connect(system, secret, Purpose::Read).await?;
     guard.conn.query_drop("set session lock_wait_timeout = 2").await.map_err(fail)?;
     let steps: &[&str] =
@@ -98,7 +101,7 @@ async fn several(system: &System, secret: Option<&Secret>) -> Result<(Option<Ses
     for step in steps {
         guard.conn.query_drop(*step).await.map_err(fail)?;
     }
-    Ok((Some(guard), others))
+    Ok(guard)
 }
 
 #[async_trait]
@@ -107,25 +110,26 @@ impl crate::connect::Source for Source {
         let place = Place::stream(&self.system, &stream.name);
         check_after(&place, stream, extent.after())?;
         let turn = Arc::new(Arc::clone(&self.turn).lock_owned().await);
-        let mut session = self.sessions[0].lock().await;
-        let table = catalog::describe(&mut session.conn, &place, &self.database, &stream.table).await?;
+        let mut lookup = self.lookup.lock().await;
+        let Session { conn, database, .. } = &mut *lookup;
+        let table = catalog::describe(conn, &place, database, &stream.table).await?;
         if let Some(engine) = &table.untransacted {
             tracing::warn!(system = self.system, stream = stream.name, engine, "the table knows no transactions: it is not read as of the snapshot");
         }
         let plan = Plan::new(Arc::clone(&place), &table, stream, &extent, self.zone)?;
-        let pieces = match &extent {
-            Extent::Whole | Extent::Columns(_) if self.sessions.len() > 1 => {
-                pieces::ranges(&mut session.conn, &table).await.map_err(|error| plan.failure(error))?
+        let ranges = match &extent {
+            Extent::Whole | Extent::Columns(_) if self.wires.len() > 1 => {
+                pieces::ranges(conn, &table).await.map_err(|error| plan.failure(error))?
             }
             _ => None,
         };
-        drop(session);
-        let pieces = pieces.unwrap_or_else(|| plan.pieces(&table, stream, &extent));
-        let parts_max = self.sessions.len().min(pieces.len().max(1));
+        drop(lookup);
+        let pieces = ranges.unwrap_or_else(|| plan.pieces(&table, stream, &extent));
+        let parts_max = self.wires.len().min(pieces.len().max(1));
         let plan = Arc::new(Plan { queue: std::sync::Mutex::new(pieces.into()), ..plan });
-        let parts = self.sessions[..parts_max].iter().map(|session| {
-            let (plan, session, turn) = (Arc::clone(&plan), Arc::clone(session), Arc::clone(&turn));
-            futures::stream::once(part(plan, session, turn)).flatten().boxed()
+        let parts = self.wires[..parts_max].iter().map(|wire| {
+            let (plan, wire, turn) = (Arc::clone(&plan), Arc::clone(wire), Arc::clone(&turn));
+            futures::stream::once(part(plan, wire, turn)).flatten().boxed()
         });
         Ok(Reading {
             schema: Arc::clone(&plan.schema),
@@ -134,22 +138,23 @@ impl crate::connect::Source for Source {
             is_unique: plan.is_unique(&table),
             rows_expected: table.rows.filter(|_| matches!(extent, Extent::Whole | Extent::Columns(_))),
             files: Vec::new(),
-            discards: Discards::default(),
+            discards: plan.discards.clone(),
         })
     }
 }
 
 /// Starts a part when it is first asked for a batch, so that a reading that only tells its schema costs nothing.
-async fn part(plan: Arc<Plan>, session: Arc<Mutex<Session>>, turn: Arc<OwnedMutexGuard<()>>) -> Part {
+async fn part(plan: Arc<Plan>, wire: Arc<std::sync::Mutex<Wire>>, turn: Arc<OwnedMutexGuard<()>>) -> Part {
     let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
     let system = plan.place.system.clone();
-    let task = tokio::spawn(async move {
-        if let Err(error) = plan.pump(&session, &sender).await {
-            let _reader_gone = sender.send(Err(error)).await;
+    let thread = tokio::task::spawn_blocking(move || {
+        let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = plan.pump(&mut wire, &sender) {
+            let _reader_gone = sender.blocking_send(Err(error));
         }
         drop(turn);
     });
-    part_of(system, batches, task)
+    part_of(system, batches, thread)
 }
 
 /// What to read and how, settled before the first row.
@@ -161,6 +166,8 @@ struct Plan {
     /// Up to the condition.
     sql: String,
     zone: Option<Tz>,
+    values: Policy,
+    discards: Discards,
     queue: std::sync::Mutex<VecDeque<Piece>>,
 }
 
@@ -191,6 +198,8 @@ impl Plan {
             key: stream.key.clone(),
             sql: format!("select {list} from {}", table.sql_name),
             zone,
+            values: stream.contract.values,
+            discards: Discards::default(),
             queue: Default::default(),
             place,
         })
@@ -230,47 +239,52 @@ impl Plan {
     }
 
     fn next_piece(&self) -> Option<Piece> {
-        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front()
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// Sends batches until no piece is left; ends early without error when nobody reads them any more.
-    async fn pump(&self, session: &Mutex<Session>, sender: &mpsc::Sender<Result<RecordBatch, ConnectError>>) -> Result<(), ConnectError> {
-        let mut session = session.lock().await;
-        let mut batcher = Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key);
+    fn pump(&self, wire: &mut Wire, sender: &mpsc::Sender<Result<RecordBatch, ConnectError>>) -> Result<(), ConnectError> {
+        let mut batcher = Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key)
+            .with_policy(self.values, self.discards.clone());
         while let Some(piece) = self.next_piece() {
             let sql = format!("{}{}", self.sql, piece.condition);
-            let mut rows = session.conn.exec_iter(sql, piece.values).await.map_err(|error| self.failure(error))?;
-            while let Some(row) = rows.next().await.map_err(|error| self.failure(error))? {
-                if let Some(batch) = self.decode_row(&mut batcher, &row)?
-                    && sender.send(Ok(batch)).await.is_err()
+            wire.query(&sql, &piece.values).map_err(|error| self.failure(error))?;
+            while let Some((row, forms)) = wire.row().map_err(|error| self.failure(error))? {
+                if let Some(batch) = self.decode_row(&mut batcher, row, forms)?
+                    && sender.blocking_send(Ok(batch)).is_err()
                 {
                     return Ok(());
                 }
             }
         }
         if let Some(batch) = batcher.flush()? {
-            let _reader_gone = sender.send(Ok(batch)).await;
+            let _reader_gone = sender.blocking_send(Ok(batch));
         }
         Ok(())
     }
 
     /// Adds one row to the batch being filled; yields a batch when it is full.
-    fn decode_row(&self, batcher: &mut Batcher, row: &Row) -> Result<Option<RecordBatch>, ConnectError> {
-        for (at, kind) in self.kinds.iter().enumerate() {
-            let value = row.as_ref(at).unwrap_or(&mysql_async::Value::NULL);
-            batcher.push(at, decode(*kind, value, self.zone), || self.key_of(row))?;
-        }
+    fn decode_row(&self, batcher: &mut Batcher, row: &[u8], forms: &[Form]) -> Result<Option<RecordBatch>, ConnectError> {
+        let pushed = fields(row, forms, |at, field| {
+            batcher.push(at, decode(self.kinds[at], field, self.zone), || self.key_of(row, forms))
+        });
+        pushed.map_err(|error| self.failure(error))??;
         batcher.end_row()
     }
 
-    fn key_of(&self, row: &Row) -> String {
-        let columns = self.schema.fields().iter().zip(&self.kinds).enumerate();
-        key_text(columns.filter(|(_, (column, _))| self.key.contains(column.name())).map(|(at, (column, kind))| {
-            let shown = match row.as_ref(at).map(|value| decode(*kind, value, self.zone)) {
-                Some(Ok(Some(scalar))) => scalar_json(&scalar, scale_of(column.data_type())).to_string(),
-                _ => "?".into(),
-            };
-            (column.name().as_str(), shown)
-        }))
+    fn key_of(&self, row: &[u8], forms: &[Form]) -> String {
+        let mut parts = Vec::new();
+        let _read_before = fields::<()>(row, forms, |at, field| {
+            let column = self.schema.field(at);
+            if self.key.contains(column.name()) {
+                let shown = match decode(self.kinds[at], field, self.zone) {
+                    Ok(Some(scalar)) => scalar_json(&scalar, scale_of(column.data_type())).to_string(),
+                    _ => "?".into(),
+                };
+                parts.push((column.name().as_str(), shown));
+            }
+            Ok(())
+        });
+        key_text(parts)
     }
 }

@@ -15,7 +15,9 @@ use super::decode::{decode, encode};
 use super::failure::{failure, refusal};
 use super::pieces::placeholder;
 use super::session::{Purpose, Session, connect};
+use super::wire::Field;
 use crate::base::{Operation, Row, RowChange, Secret};
+use crate::connect::cells::Fault;
 use crate::connect::change::{Found, assigned, key_text, touched, verdict};
 use crate::connect::declared::check_column;
 use crate::connect::error::{Place, Role};
@@ -207,7 +209,9 @@ impl Table {
         };
         let mut found = Row::new();
         for (at, (column, kind)) in columns.iter().enumerate() {
-            let scalar = decode(*kind, row.as_ref(at).unwrap_or(&Value::NULL), self.zone)
+            let field = row.as_ref(at).and_then(Field::of).ok_or(Fault::Shape);
+            let scalar = field
+                .and_then(|field| decode(*kind, field, self.zone))
                 .map_err(|fault| Failure::Refused(format!("column \"{}\" of the row: {}", column.name, fault.describe())))?;
             let value = scalar.map_or(serde_json::Value::Null, |scalar| scalar_json(&scalar, scale_of(&kind.data_type())));
             found.insert(column.name.clone(), value);

@@ -12,13 +12,13 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::value::decode;
-use super::{blocking, catalog, ended, failure, open};
+use super::{catalog, failure, open};
 use crate::connect::cells::{Batcher, schema_of};
 use crate::connect::change::{key_text, quoted};
 use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::date_text;
-use crate::connect::task::part_of;
+use crate::connect::task::{blocking, ended, part_of};
 use crate::connect::value::{Scalar, scalar_json, scale_of};
 use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
 use crate::project::{Policy, Stream, System};
