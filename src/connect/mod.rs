@@ -68,7 +68,8 @@ fn scheme(system: &System) -> Result<Scheme, ConnectError> {
         _ => Err(ConnectError::Address {
             system: system.name.clone(),
             what: "its address names no database that protocol \"sql\" can speak to".into(),
-            hint: "write url = \"sqlite:path\", \"postgres://user@host:port/database\" or \"mysql://user@host:port/database\"".into(),
+            hint: "write url = \"sqlite:path\", \"postgres://user@host:port/database\" or \"mysql://user@host:port/database\""
+                .into(),
         }),
     }
 }

@@ -24,11 +24,7 @@ pub(super) fn ended(system: &str, source: impl Into<Cause>) -> ConnectError {
 }
 
 /// The batches until the task has ended; if it ended by a panic, that is the last item, so that half a table never looks like all of it.
-pub(super) fn part_of(
-    system: String,
-    batches: mpsc::Receiver<Result<RecordBatch, ConnectError>>,
-    task: JoinHandle<()>,
-) -> Part {
+pub(super) fn part_of(system: String, batches: mpsc::Receiver<Result<RecordBatch, ConnectError>>, task: JoinHandle<()>) -> Part {
     let next = move |(mut batches, task): (mpsc::Receiver<_>, Option<JoinHandle<()>>)| {
         let system = system.clone();
         async move {

@@ -76,7 +76,9 @@ impl Diagnose for DemoError {
             Self::Sqlite { .. } | Self::Postgres { .. } | Self::Mysql { .. } => {
                 Some("run `loopline demo` again: it drops and remakes its own tables".into())
             }
-            Self::Connect { .. } => Some("is the server running, and does PGPASSWORD (MySQL: MYSQL_PWD) hold the password?".into()),
+            Self::Connect { .. } => {
+                Some("is the server running, and does PGPASSWORD (MySQL: MYSQL_PWD) hold the password?".into())
+            }
             _ => None,
         }
     }

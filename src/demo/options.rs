@@ -183,7 +183,10 @@ mod tests {
         assert_eq!(refused(1, None, "9026-01-01"), "demo: day 9026-01-01 is out of range");
         let message = refused(1, Some("postgres://me:secret@host/db"), "2026-01-01");
         assert_eq!(message, "demo: the address of the databases holds a password");
-        assert_eq!(refused(1, Some("mssql://host/db"), "2026-01-01"), "demo: the databases can only be in PostgreSQL, MySQL or MariaDB");
+        assert_eq!(
+            refused(1, Some("mssql://host/db"), "2026-01-01"),
+            "demo: the databases can only be in PostgreSQL, MySQL or MariaDB"
+        );
         assert!(refused(1, Some("postgres://host"), "2026-01-01").contains("more, or less"));
     }
 }

@@ -332,7 +332,11 @@ async fn check_target(system: &System, root: &Path) {
     assert_eq!(outcomes[1], found(2, "b", json!({"qty": null, "ver": 1})));
     assert_eq!(outcomes[2], found(2, "b", json!({"qty": null})));
     assert_eq!(outcomes[3], Outcome::Conflict { found: None });
-    assert!(matches!(&outcomes[4], Outcome::Refused { reason } if reason.to_lowercase().contains("constraint")), "{:?}", outcomes[4]);
+    assert!(
+        matches!(&outcomes[4], Outcome::Refused { reason } if reason.to_lowercase().contains("constraint")),
+        "{:?}",
+        outcomes[4]
+    );
     assert!(
         matches!(&outcomes[5], Outcome::Refused { reason } if reason.contains("\"qty\"") && reason.contains("does not fit")),
         "{:?}",

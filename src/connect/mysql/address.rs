@@ -106,9 +106,6 @@ mod tests {
         assert!(what("mysql://hub:s3cret@erp/prod").starts_with("holds a password"));
         assert_eq!(what("mysql://hub@erp/prod?schema=x"), "has an unknown option \"schema\"; the only option is sslmode");
         assert_eq!(what("mysql://hub@erp"), format!("names no database; {FORM}"));
-        assert_eq!(
-            what("mysql://hub@erp/prod?sslmode=requier"),
-            "has an unknown sslmode \"requier\"; did you mean \"require\"?"
-        );
+        assert_eq!(what("mysql://hub@erp/prod?sslmode=requier"), "has an unknown sslmode \"requier\"; did you mean \"require\"?");
     }
 }

@@ -121,7 +121,12 @@ impl Table {
 
 impl Column {
     /// The column's kind, or an error that names it; `zone` is what timestamps without zone are read in.
-    pub(super) fn readable(&self, place: &Arc<Place>, zone: Option<Tz>, choice: Option<ColumnType>) -> Result<Kind, ConnectError> {
+    pub(super) fn readable(
+        &self,
+        place: &Arc<Place>,
+        zone: Option<Tz>,
+        choice: Option<ColumnType>,
+    ) -> Result<Kind, ConnectError> {
         match choice.map(Kind::Chosen).or(self.kind) {
             Some(Kind::Datetime) if zone.is_none() => {
                 Err(ConnectError::NoZone { place: Arc::clone(place), column: self.name.clone() })
@@ -181,12 +186,13 @@ pub(super) async fn describe(
         from information_schema.columns where table_schema = ? and table_name = ? order by ordinal_position";
     type Described = (String, String, String, String, Option<u64>, Option<u64>, Option<u64>);
     let described: Vec<Described> = client.exec(sql, (schema, name)).await.map_err(fail)?;
-    let columns = described.into_iter().filter(|column| column.0 == name).map(|(_, name, base, type_name, precision, scale, fraction)| {
-        let digits = |digits: Option<u64>| digits.and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0);
-        let base = base.to_ascii_lowercase();
-        let kind = kind_of(&base, &type_name.to_ascii_lowercase(), digits(precision), digits(scale));
-        Column { name, type_name, base, fraction_digits: digits(fraction).into(), kind }
-    });
+    let columns =
+        described.into_iter().filter(|column| column.0 == name).map(|(_, name, base, type_name, precision, scale, fraction)| {
+            let digits = |digits: Option<u64>| digits.and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0);
+            let base = base.to_ascii_lowercase();
+            let kind = kind_of(&base, &type_name.to_ascii_lowercase(), digits(precision), digits(scale));
+            Column { name, type_name, base, fraction_digits: digits(fraction).into(), kind }
+        });
     let columns = columns.collect();
     // An index over an expression has no column name there.
     let sql = "select table_name, index_name, column_name, nullable from information_schema.statistics
@@ -237,8 +243,18 @@ fn kind_of(base: &str, type_name: &str, precision: u8, scale: u8) -> Option<Kind
 }
 
 fn is_geometry(base: &str) -> bool {
-    ["geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection"]
-        .contains(&base)
+    [
+        "geometry",
+        "point",
+        "linestring",
+        "polygon",
+        "multipoint",
+        "multilinestring",
+        "multipolygon",
+        "geometrycollection",
+        "geomcollection",
+    ]
+    .contains(&base)
 }
 
 #[cfg(test)]

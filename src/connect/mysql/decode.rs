@@ -177,7 +177,10 @@ mod tests {
         let fault = |kind, field| decode(kind, field, None).unwrap_err().describe().to_owned();
         assert_eq!(fault(Kind::Date, zero), "the date is 0000-00-00, which no calendar has");
         assert_eq!(fault(Kind::Timestamp, zero), "the date is 0000-00-00, which no calendar has");
-        assert_eq!(fault(Kind::Chosen(ColumnType::Integer), Field::Bytes(b"1.50")), "\"1.50\" is not exactly an integer of 32 bits");
+        assert_eq!(
+            fault(Kind::Chosen(ColumnType::Integer), Field::Bytes(b"1.50")),
+            "\"1.50\" is not exactly an integer of 32 bits"
+        );
         assert_eq!(decode(Kind::Chosen(ColumnType::Integer), Field::Bytes(b"1.00"), None), Ok(Some(Scalar::Integer(1))));
         assert_eq!(decode(Kind::Int4, Field::Bytes(b"1"), None), Err(Fault::Shape));
         assert_eq!(decode(Kind::UnsignedInt8, Field::UInt(u64::MAX), None), Ok(Some(Scalar::Decimal(u64::MAX.into()))));

@@ -1,6 +1,7 @@
 //! In which pieces a reading is asked for. Each row is in exactly one piece.
 
 use arrow::array::RecordBatch;
+use chrono_tz::Tz;
 use mysql_async::Value;
 use mysql_async::prelude::Queryable;
 
@@ -9,7 +10,6 @@ use super::decode::{encode, instant, moment};
 use crate::connect::CursorValue;
 use crate::connect::instant::local_floor;
 use crate::connect::value::cell_json;
-use chrono_tz::Tz;
 
 /// Tables above this are split, those below are read by one statement.
 pub(super) const LARGE_BYTES: u64 = 64 << 20;
@@ -50,7 +50,8 @@ fn split(name: &str, first: i128, last: i128, count: u64) -> Vec<Piece> {
     let (count, width) = (i128::from(count.max(1)), last - first + 1);
     let mut cuts: Vec<i128> = (1..count).map(|at| first + width * at / count).filter(|cut| *cut > first).collect();
     cuts.dedup();
-    let bind = |number: i128| u64::try_from(number).map_or_else(|_| Value::Int(i64::try_from(number).unwrap_or(i64::MIN)), Value::UInt);
+    let bind =
+        |number: i128| u64::try_from(number).map_or_else(|_| Value::Int(i64::try_from(number).unwrap_or(i64::MIN)), Value::UInt);
     let range = |from: Option<i128>, to: Option<i128>| {
         let conditions = [from.map(|_| format!("{name} >= ?")), to.map(|_| format!("{name} < ?"))];
         let conditions: Vec<String> = conditions.into_iter().flatten().collect();
@@ -61,15 +62,20 @@ fn split(name: &str, first: i128, last: i128, count: u64) -> Vec<Piece> {
     bounds.windows(2).map(|pair| range(pair[0], pair[1])).collect()
 }
 
-/// Rows at or after a cursor; those without a cursor value may have changed at any time. The whole table for a cursor before all time.
+/// Rows at or after a cursor; those without a cursor value may have changed at any time. The whole table for a cursor before all time, and where the
+/// stream reads the column as another type than the server compares it.
 pub(super) fn since(field: &str, kind: Kind, after: CursorValue, zone: Option<Tz>) -> Piece {
     let first = match (after, kind) {
-        (CursorValue::Integer(first), _) => Some(Value::Int(first)),
+        (CursorValue::Integer(first), Kind::Int4 | Kind::Int8 | Kind::UnsignedInt8) => Some(Value::Int(first)),
         (CursorValue::Timestamp(first), Kind::Timestamp) => instant(first),
-        (CursorValue::Timestamp(first), _) => zone.and_then(|zone| local_floor(first, zone)).and_then(moment),
+        (CursorValue::Timestamp(first), Kind::Datetime) => zone.and_then(|zone| local_floor(first, zone)).and_then(moment),
+        _ => None,
     };
     let field = quoted(field);
-    first.map_or_else(Piece::whole, |first| Piece { condition: format!(" where ({field} >= ? or {field} is null)"), values: vec![first] })
+    first.map_or_else(Piece::whole, |first| Piece {
+        condition: format!(" where ({field} >= ? or {field} is null)"),
+        values: vec![first],
+    })
 }
 
 /// Rows with these keys. A key that the column cannot hold finds no row, so it is left out.
@@ -132,11 +138,14 @@ mod tests {
     fn ranges_are_even_and_open_at_both_ends() {
         let shown: Vec<_> = split("`k`", 0, 99, 3).into_iter().map(|piece| (piece.condition, piece.values)).collect();
         let uint = Value::UInt;
-        assert_eq!(shown, [
-            (" where `k` < ?".to_owned(), vec![uint(33)]),
-            (" where `k` >= ? and `k` < ?".to_owned(), vec![uint(33), uint(66)]),
-            (" where `k` >= ?".to_owned(), vec![uint(66)]),
-        ]);
+        assert_eq!(
+            shown,
+            [
+                (" where `k` < ?".to_owned(), vec![uint(33)]),
+                (" where `k` >= ? and `k` < ?".to_owned(), vec![uint(33), uint(66)]),
+                (" where `k` >= ?".to_owned(), vec![uint(66)]),
+            ]
+        );
         assert_eq!(split("`k`", 5, 5, 9), [Piece::whole()]);
     }
 }

@@ -12,8 +12,8 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use chrono_tz::Tz;
 use futures::StreamExt;
-use mysql_async::prelude::Queryable;
 use mysql_async::Error;
+use mysql_async::prelude::Queryable;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 use super::catalog::{self, Kind, Table};
@@ -59,7 +59,8 @@ impl Source {
             _ => match stand_still(system, secret.as_ref()).await {
                 Ok(guard) => Some(guard),
                 Err(error) => {
-                    let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                    let why =
+                        std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
                     tracing::info!(system = system.name, why, "reading over one connection");
                     wires.truncate(1);
                     None
@@ -114,7 +115,12 @@ impl crate::connect::Source for Source {
         let Session { conn, database, .. } = &mut *lookup;
         let table = catalog::describe(conn, &place, database, &stream.table).await?;
         if let Some(engine) = &table.untransacted {
-            tracing::warn!(system = self.system, stream = stream.name, engine, "the table knows no transactions: it is not read as of the snapshot");
+            tracing::warn!(
+                system = self.system,
+                stream = stream.name,
+                engine,
+                "the table knows no transactions: it is not read as of the snapshot"
+            );
         }
         let plan = Plan::new(Arc::clone(&place), &table, stream, &extent, self.zone)?;
         let ranges = match &extent {
@@ -124,7 +130,10 @@ impl crate::connect::Source for Source {
             _ => None,
         };
         drop(lookup);
-        let pieces = ranges.unwrap_or_else(|| plan.pieces(&table, stream, &extent));
+        let pieces = match ranges {
+            Some(ranges) => ranges,
+            None => plan.pieces(&table, stream, &extent)?,
+        };
         let parts_max = self.wires.len().min(pieces.len().max(1));
         let plan = Arc::new(Plan { queue: std::sync::Mutex::new(pieces.into()), ..plan });
         let parts = self.wires[..parts_max].iter().map(|wire| {
@@ -206,19 +215,23 @@ impl Plan {
     }
 
     /// The pieces of a reading that is not split by ranges.
-    fn pieces(&self, table: &Table, stream: &Stream, extent: &Extent) -> Vec<Piece> {
-        match (extent, &stream.cursor) {
+    fn pieces(&self, table: &Table, stream: &Stream, extent: &Extent) -> Result<Vec<Piece>, ConnectError> {
+        let stored = |name: &String| {
+            let column = table.column(name);
+            column.map(|column| Ok((column, column.readable(&self.place, self.zone, None)?))).transpose()
+        };
+        Ok(match (extent, &stream.cursor) {
             (Extent::Keys(batches), _) => {
-                let kinds = stream.key.iter().filter_map(|name| table.column(name).and_then(|column| Some((column, column.kind?))));
-                pieces::keys(&kinds.collect::<Vec<_>>(), batches, self.zone)
+                let columns = stream.key.iter().filter_map(|name| stored(name).transpose()).collect::<Result<Vec<_>, _>>()?;
+                pieces::keys(&columns, batches, self.zone)
             }
-            (Extent::Since(after), Some(cursor)) => match table.column(&cursor.field).and_then(|column| column.kind) {
-                Some(kind) => vec![pieces::since(&cursor.field, kind, *after, self.zone)],
+            (Extent::Since(after), Some(cursor)) => match stored(&cursor.field)? {
+                Some((_, kind)) => vec![pieces::since(&cursor.field, kind, *after, self.zone)],
                 None => vec![Piece::whole()],
             },
             // A database has no files: nothing of it was taken before.
             _ => vec![Piece::whole()],
-        }
+        })
     }
 
     /// Whether a unique index lies within the key, and two of its values are two of ours. Local times of a clock change are not.

@@ -45,7 +45,12 @@ impl Target {
         Ok(Table { place, catalog, types, zone: self.zone })
     }
 
-    async fn apply_all(&self, transaction: &mut Transaction<'_>, database: &str, changes: &[RowChange]) -> Result<Vec<Outcome>, ConnectError> {
+    async fn apply_all(
+        &self,
+        transaction: &mut Transaction<'_>,
+        database: &str,
+        changes: &[RowChange],
+    ) -> Result<Vec<Outcome>, ConnectError> {
         let mut tables: BTreeMap<&str, Table> = BTreeMap::new();
         let mut outcomes = Vec::with_capacity(changes.len());
         for change in changes {

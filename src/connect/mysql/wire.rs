@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use mysql_async::consts::{CapabilityFlags, ColumnFlags, ColumnType};
 use mysql_async::{DriverError, Error, IoError, ServerError, Value};
+use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthPlugin, ComStmtExecuteRequestBuilder, HandshakePacket, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize;
-use mysql_common::io::ParseBuf;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 

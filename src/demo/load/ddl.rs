@@ -33,7 +33,8 @@ pub fn columns(table: &Table) -> Vec<(&'static str, Kind)> {
 
 pub fn create(table: &Table, dialect: Dialect) -> String {
     let column = |(name, kind): (&str, Kind)| {
-        let default = table.defaults.iter().find(|(column, _)| *column == name).map(|(_, literal)| format!(" default ({literal})"));
+        let default =
+            table.defaults.iter().find(|(column, _)| *column == name).map(|(_, literal)| format!(" default ({literal})"));
         let sql_type = match (kind, dialect) {
             // a key there cannot be of unbounded text
             (Kind::Text, Dialect::Mysql) if table.key.contains(&name) => "varchar(190)".into(),

@@ -30,7 +30,8 @@ impl MysqlDatabase {
         let refused = |source: Error| DemoError::Connect { system, url: url.to_owned(), source: source.into() };
         let driver_url = url.strip_prefix("mariadb:").map_or_else(|| url.to_owned(), |rest| format!("mysql:{rest}"));
         let opts = Opts::from_url(&driver_url).map_err(|error| refused(error.into()))?;
-        let opts = OptsBuilder::from_opts(opts).db_name(None::<String>).pass(std::env::var("MYSQL_PWD").ok()).prefer_socket(false);
+        let opts =
+            OptsBuilder::from_opts(opts).db_name(None::<String>).pass(std::env::var("MYSQL_PWD").ok()).prefer_socket(false);
         let conn = Conn::new(opts).await.map_err(refused)?;
         let mut opened = Self { system, conn };
         // Double quotes are for names, as in the other dialects; `gone` and the triggers rely on it.

@@ -77,11 +77,40 @@ async fn mysql_types_are_exact() {
     let (schema, rows) = read_all(source(&url, BERLIN).await.as_ref(), &stream("things", &["id"]), None).await.unwrap();
     insta::assert_snapshot!(schema.join(", "), @r#"id: Int64, flag: Int32, s: Int32, m: Int32, u: Int64, b: Decimal128(20, 0), d: Decimal128(38, 30), d0: Decimal128(20, 0), f: Float64, f2: Float64, b1: Boolean, b9: Int64, b64: Decimal128(20, 0), y: Int32, day: Date32, dt: Timestamp(µs, "UTC"), ts: Timestamp(µs, "UTC"), t: Utf8, t2: Utf8, c: Utf8, v: Utf8, latin: Utf8, txt: Utf8, e: Utf8, st: Utf8, js: Utf8, bi: Binary, vb: Binary, bl: Binary, uu: Utf8, ip: Utf8, gen: Int64, Odd `name: Utf8, hidden: Int32"#);
     let expected = json!([
-        i64::MIN, 2, 65535, -8388608, 4294967295_u32, "18446744073709551615",
-        "-12345678.12345678901234567890123456789", "12345678901234567890", 16777216.0, 0.1, true, 257, "18446744073709551615", 2155,
-        "2026-07-01", "2026-07-01T10:00:00.123456Z", "2026-07-01T10:00:00.500000Z", "-838:59:58.500", "04:05:00",
-        "abc", "ä€😀", "Ö", "text", "good", "p,q", "{\"a\":  1}", "000102", "00ff", "ff",
-        "6c8ab60e-7d2d-4d6e-a8a0-5a2a4a1b7d11", "::1", i64::MIN + 1, "q", 3
+        i64::MIN,
+        2,
+        65535,
+        -8388608,
+        4294967295_u32,
+        "18446744073709551615",
+        "-12345678.12345678901234567890123456789",
+        "12345678901234567890",
+        16777216.0,
+        0.1,
+        true,
+        257,
+        "18446744073709551615",
+        2155,
+        "2026-07-01",
+        "2026-07-01T10:00:00.123456Z",
+        "2026-07-01T10:00:00.500000Z",
+        "-838:59:58.500",
+        "04:05:00",
+        "abc",
+        "ä€😀",
+        "Ö",
+        "text",
+        "good",
+        "p,q",
+        "{\"a\":  1}",
+        "000102",
+        "00ff",
+        "ff",
+        "6c8ab60e-7d2d-4d6e-a8a0-5a2a4a1b7d11",
+        "::1",
+        i64::MIN + 1,
+        "q",
+        3
     ]);
     assert_eq!(Value::from(rows[0].clone()), expected);
     assert!(rows[1].iter().skip(1).filter(|value| !value.is_null()).eq([&json!(3)]), "only what is generated: {:?}", rows[1]);
@@ -166,7 +195,11 @@ fn mover(url: &str, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<u32> {
                 "start transaction; update accounts set amount = amount - 5 where id = (select id from accounts order by id limit {from}, 1) limit 1;
                  update accounts set amount = amount + 5 where id = (select id from accounts order by id desc limit {to}, 1) limit 1; commit"
             );
-            conn.query_drop(moved).await.unwrap();
+            match conn.query_drop(moved).await {
+                // The two movers met; the server took this one's transaction back.
+                Err(mysql_async::Error::Server(error)) if error.code == 1213 => {}
+                result => result.unwrap(),
+            }
             moves += 1;
         }
         moves
@@ -179,9 +212,16 @@ async fn mysql_connections_share_a_snapshot_and_ranges_hold_each_row_once() {
     let stop = Arc::new(AtomicBool::new(false));
     let movers = [mover(&url, &stop), mover(&url, &stop)];
     let wide = Stream { exclude: vec!["note".into()], ..stream("accounts", &["id", "line"]) };
-    for round in 0..6 {
+    let (mut round, mut tries) = (0, 0);
+    while round < 6 {
         let source = connect::source(&with_connections(&url, 3), Path::new(".")).await.unwrap();
         let reading = source.read(&wide, Extent::Whole).await.unwrap();
+        // A long statement of another test may stand in the way of the moment without commits.
+        tries += 1;
+        if reading.parts.len() == 1 && tries < 60 {
+            continue;
+        }
+        round += 1;
         assert!(reading.is_unique);
         assert!(reading.rows_expected.is_some_and(|rows| rows > 0), "{:?}", reading.rows_expected);
         drop(reading); // half a reading leaves the connections usable
@@ -189,7 +229,8 @@ async fn mysql_connections_share_a_snapshot_and_ranges_hold_each_row_once() {
         assert_eq!(parts, 3);
         let amounts = numbers(&batches, "amount");
         assert_eq!((amounts.len(), amounts.iter().sum::<i64>()), (ACCOUNTS_ROWS as usize, ACCOUNTS_ROWS * 100), "round {round}");
-        let (again, _) = drained(source.as_ref(), &wide, Extent::Columns(vec!["id".into(), "line".into(), "amount".into()])).await;
+        let (again, _) =
+            drained(source.as_ref(), &wide, Extent::Columns(vec!["id".into(), "line".into(), "amount".into()])).await;
         let (mut one, mut other) = (numbers(&batches, "amount"), numbers(&again, "amount"));
         one.sort_unstable();
         other.sort_unstable();
@@ -202,9 +243,14 @@ async fn mysql_connections_share_a_snapshot_and_ranges_hold_each_row_once() {
 
     let careful = format!("careful_{}", std::process::id());
     conn.query_drop(format!("create user {careful}; grant select on accounts to {careful}")).await.unwrap();
-    let source = connect::source(&with_connections(&url.replace("root@", &format!("{careful}@")), 3), Path::new(".")).await.unwrap();
+    let source =
+        connect::source(&with_connections(&url.replace("root@", &format!("{careful}@")), 3), Path::new(".")).await.unwrap();
     let (batches, parts) = drained(source.as_ref(), &wide, Extent::Whole).await;
-    assert_eq!((numbers(&batches, "amount").len(), parts), (ACCOUNTS_ROWS as usize, 1), "without the right to lock: one connection");
+    assert_eq!(
+        (numbers(&batches, "amount").len(), parts),
+        (ACCOUNTS_ROWS as usize, 1),
+        "without the right to lock: one connection"
+    );
     drop(source);
     conn.query_drop(format!("drop user {careful}")).await.unwrap();
 }
@@ -253,11 +299,20 @@ async fn mysql_errors_name_the_place_and_the_way_out() {
         (stream("thing", &["id"]), "system \"erp\", stream \"things\": there is no table \"thing\"; did you mean \"things\"?"),
         (stream("cased", &["id"]), "system \"erp\", stream \"things\": there is no table \"cased\"; did you mean \"Cased\"?"),
         (stream("things", &["i"]), "system \"erp\", stream \"things\": table \"things\" has no key column \"i\""),
-        (stream("things", &["id"]), "system \"erp\", stream \"things\": column \"big\" has type decimal(65,30), which cannot be read"),
+        (
+            stream("things", &["id"]),
+            "system \"erp\", stream \"things\": column \"big\" has type decimal(65,30), which cannot be read",
+        ),
         (without(&["big"]), "system \"erp\", stream \"things\": column \"p\" has type point, which cannot be read"),
-        (without(&["big", "p"]), "system \"erp\", stream \"things\": column \"ts\" holds timestamps without a zone; set time_zone"),
+        (
+            without(&["big", "p"]),
+            "system \"erp\", stream \"things\": column \"ts\" holds timestamps without a zone; set time_zone",
+        ),
         (without(&["ts", "nope"]), "system \"erp\", stream \"things\": table \"things\" has no excluded column \"nope\""),
-        (stream("zero", &["id"]), "system \"erp\", stream \"things\", column \"day\", row id=7: the date is 0000-00-00, which no calendar has"),
+        (
+            stream("zero", &["id"]),
+            "system \"erp\", stream \"things\", column \"day\", row id=7: the date is 0000-00-00, which no calendar has",
+        ),
         (
             Stream { exclude: vec!["day".into()], ..stream("zero", &["id"]) },
             "system \"erp\", stream \"things\", column \"at\", row id=8: the date is 0000-00-00, which no calendar has",
@@ -281,7 +336,10 @@ async fn mysql_errors_name_the_place_and_the_way_out() {
         assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), rows, "{policy:?}");
         let discards = discards.take();
         assert_eq!(discards.len(), reasons, "{discards:?}");
-        assert_eq!((discards[0].key.as_str(), discards[0].column.as_str(), discards[0].value.as_str()), ("id=7", "day", "0000-00-00"));
+        assert_eq!(
+            (discards[0].key.as_str(), discards[0].column.as_str(), discards[0].value.as_str()),
+            ("id=7", "day", "0000-00-00")
+        );
     }
 
     let altered = source.read(&stream("fine", &["id"]), Extent::Whole).await.unwrap();
@@ -295,7 +353,10 @@ async fn mysql_errors_name_the_place_and_the_way_out() {
 
     let mut as_nobody = system(&url.replace("root@", &format!("{nobody}@")), None);
     let message = shown(&connect::source(&as_nobody, Path::new(".")).await.err().unwrap());
-    assert!(message.contains(&format!("refuses user \"{nobody}\"; check the user")) && message.contains("name the place of it"), "{message}");
+    assert!(
+        message.contains(&format!("refuses user \"{nobody}\"; check the user")) && message.contains("name the place of it"),
+        "{message}"
+    );
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "topsecret\n").unwrap();
     as_nobody.secret = Some(loopline::project::SecretSource::File(folder.path().join("password")));
@@ -386,7 +447,9 @@ async fn mysql_target_binds_every_type_and_refuses_what_would_be_cut() {
 
 #[tokio::test]
 async fn mysql_target_waits_for_a_writer_and_sees_what_it_wrote() {
-    let Some((url, mut conn)) = mysql("create table `lines` (id int primary key, qty int); insert into `lines` values (1, 5)").await else {
+    let Some((url, mut conn)) =
+        mysql("create table `lines` (id int primary key, qty int); insert into `lines` values (1, 5)").await
+    else {
         return;
     };
     conn.query_drop("start transaction; update `lines` set qty = 6; insert into `lines` values (2, 7)").await.unwrap();
