@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use futures::StreamExt;
@@ -85,10 +86,11 @@ impl Part {
             self.ready.extend(self.batcher.flush()?);
             return Ok(());
         };
-        let plan = &self.shared.plan;
         self.is_running = true;
-        let copy = self.session.client.copy_out(&plan.copy(&piece)).await.map_err(|error| self.failed(error))?;
-        self.copy = Some((Box::pin(copy), Rows::new(plan.kinds.len())));
+        let copy = self.session.client.copy_out(&self.shared.plan.copy(&piece)).await;
+        self.is_running = copy.is_ok();
+        let copy = copy.map_err(|error| self.failed(error))?;
+        self.copy = Some((Box::pin(copy), Rows::new(self.shared.plan.kinds.len())));
         Ok(())
     }
 
@@ -122,6 +124,9 @@ impl Part {
     }
 }
 
+/// How long the rest of a reading that nobody wants may take before it is stopped.
+const REST_MAX: Duration = Duration::from_millis(100);
+
 /// A part that is dropped half read stops its statement: the server would send the rest all the same, and the connection read it. The
 /// snapshot stays held until then.
 impl Drop for Part {
@@ -129,10 +134,16 @@ impl Drop for Part {
         if !self.is_running {
             return;
         }
-        let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
+        let (session, shared, copy) = (Arc::clone(&self.session), Arc::clone(&self.shared), self.copy.take());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Err(error) = session.cancel().await {
+            if let Some((mut copy, _)) = copy {
+                let rest = async { while let Some(Ok(_)) = copy.next().await {} };
+                if tokio::time::timeout(REST_MAX, rest).await.is_ok() {
+                    return;
+                }
+            }
+            if let Err(error) = session.stop().await {
                 tracing::debug!(system = shared.plan.place.system, error = %error, "a reading could not be stopped; it runs to its end");
             }
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
@@ -103,7 +103,7 @@ async fn postgres_types_are_exact_or_refused() {
         ("date", "'2026-07-01'", None, Ok(("Date32", json!("2026-07-01")))),
         ("date", "'0044-03-15 BC'", None, Ok(("Date32", json!("-0043-03-15")))),
         ("date", "'4713-01-01 BC'", None, Ok(("Date32", json!("-4712-01-01")))),
-        ("date", "'294276-12-31'", None, Ok(("Date32", json!(106_751_991)))),
+        ("date", "'294276-12-31'", None, Ok(("Date32", json!(106_762_939)))),
         ("date", "'infinity'", None, Err("column \"v\", row id=1: the date is infinity")),
         ("date", "'-infinity'", Some(Text), Ok(("Utf8", json!("-infinity")))),
         ("date", "'2026-07-01'", Some(Timestamp), Ok(("Timestamp(µs, \"UTC\")", json!("2026-06-30T22:00:00Z")))),
@@ -387,9 +387,9 @@ async fn postgres_tables_that_change_underneath_are_refused() {
         ("alter table t alter column v type bigint", "column \"v\" has another type now"),
         ("alter table t alter column v type int using v + 1", "were written anew"),
         ("truncate t", "were written anew"),
-        ("drop table t cascade", "relation \"public.t\" does not exist"),
-        ("drop table t cascade; create table t (id int primary key, v int)", "was made anew"),
-        ("alter table t rename to moved; create table t (id int primary key, v int)", "was made anew"),
+        ("drop table t cascade", "was dropped or made anew"),
+        ("drop table t cascade; create table t (id int primary key, v int)", "was dropped or made anew"),
+        ("alter table t rename to moved; create table t (id int primary key, v int)", "was dropped or made anew"),
         ("alter table t add column w int default 7; insert into t values (3, 3); create index on t (v)", ""),
         ("delete from t; insert into t values (9, 9)", ""),
         ("vacuum full t", "were written anew"),
@@ -397,8 +397,13 @@ async fn postgres_tables_that_change_underneath_are_refused() {
     let Some((url, client)) = postgres("create schema mine").await else { return };
     let url = format!("{url}?schema=public");
     for (script, expected) in cases {
-        client.batch_execute("drop schema public cascade; create schema public; create table t (id int primary key, v int); insert into t values (1, 1), (2, 2)").await.unwrap();
-        client.batch_execute("create view through as select * from t; create table p (id int, v int) partition by list (v); create table p1 partition of p for values in (1); insert into p values (1, 1)").await.unwrap();
+        let tables = "drop schema public cascade; create schema public; create table t (id int primary key, v int); insert into t values (1, 1), (2, 2)";
+        client.batch_execute(tables).await.unwrap();
+        if script == "truncate t" {
+            let through = "create view through as select * from t; create table p (id int, v int) partition by list (v);
+                create table p1 partition of p for values in (1); insert into p values (1, 1)";
+            client.batch_execute(through).await.unwrap();
+        }
         let source = source(&system(&url, None)).await;
         for statement in script.split("; ") {
             client.batch_execute(statement).await.unwrap();
@@ -410,7 +415,7 @@ async fn postgres_tables_that_change_underneath_are_refused() {
         }
         let error = found.unwrap_err();
         assert!(shown(&error).contains(expected), "{script}: {}", shown(&error));
-        assert!(matches!(error.retry(), Retry::After(_)) || script.starts_with("drop table t cascade"), "{script}: {error:?}");
+        assert!(matches!(error.retry(), Retry::After(_)), "{script}: {error:?}");
         // An empty table must not look like one whose rows are gone through a view or its partitions either.
         if script == "truncate t" {
             client.batch_execute("truncate p1").await.unwrap();
@@ -425,19 +430,16 @@ async fn postgres_tables_that_change_underneath_are_refused() {
 #[tokio::test]
 async fn postgres_faults_say_whether_they_may_pass() {
     let script = "create table things as select i as id, repeat('x', 200) as pad from generate_series(1, 100000) i;
-        create view slow as select 1 as id, pg_sleep(60)::text as nap";
+        create view slow as select 1 as id, pg_sleep(60)::text as nap; create table few as select 1 as id";
     let Some((url, client)) = postgres(script).await else { return };
     let mut impatient = system(&url, None);
-    impatient.load.statement_timeout = Some(Duration::from_millis(200));
-    let patient = source(&impatient).await;
-    let error = read_all(patient.as_ref(), &stream("slow", &["id"]), None).await.unwrap_err();
+    impatient.load.statement_timeout = Some(Duration::from_millis(800));
+    let impatient = source(&impatient).await;
+    let error = read_all(impatient.as_ref(), &stream("slow", &["id"]), None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout { .. }) && error.retry() == Retry::Never, "{error:?}");
-    assert_eq!(
-        read_all(patient.as_ref(), &stream("things", &["id"]), None).await.unwrap().1.len(),
-        100_000,
-        "the snapshot lives on"
-    );
-    drop(patient);
+    let (_, rows) = read_all(impatient.as_ref(), &stream("few", &["id"]), None).await.unwrap();
+    assert_eq!(rows, [[json!(1)]], "the snapshot lives on");
+    drop(impatient);
 
     let source = source(&system(&url, None)).await;
     let mut reading = source.read(&stream("things", &["id"]), Extent::Whole).await.unwrap().rows();
