@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use mysql_async::Value;
 
 use super::catalog::{Column, Kind};
-use super::wire::Field;
+use super::field::Field;
 use crate::connect::cells::Fault;
 use crate::connect::chosen;
 use crate::connect::instant::{from_local, instant_text, to_local};

@@ -12,6 +12,7 @@ mod address;
 mod catalog;
 mod decode;
 mod failure;
+mod field;
 mod pieces;
 mod session;
 mod source;

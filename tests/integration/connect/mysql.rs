@@ -484,3 +484,37 @@ async fn mysql_reads_a_million_rows() {
     assert_eq!(rows, 1_000_000);
     println!("{:.0} rows/s", 1.0e6 / started.elapsed().as_secs_f64());
 }
+
+#[tokio::test]
+async fn mysql_connections_are_encrypted_where_the_server_can_be_trusted() {
+    let Some((url, mut conn)) = mysql("create table things (id int primary key); insert into things values (1), (2)").await
+    else {
+        return;
+    };
+    let authority = std::env::var("LOOPLINE_TEST_MARIADB_CA").unwrap();
+    let user = format!("encrypted_{}", std::process::id());
+    conn.query_drop(format!("create user {user} identified by 'topsecret' require ssl; grant select on things to {user}"))
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let connector = folder.path().join("connectors/plant");
+    std::fs::create_dir_all(&connector).unwrap();
+    std::fs::write(connector.join("connector.toml"), "protocol = \"sql\"\n[stream.things]\nkey = [\"id\"]\n").unwrap();
+    let url = format!("{}?sslmode=require", url.replace("root@", &format!("{user}@")));
+    let settings = format!(
+        "strategy = \"integrator\"\n[systems.erp]\nconnector = \"plant\"\nurl = \"{url}\"\nsecret = {{ env = \"SECRET\" }}\n"
+    );
+    std::fs::write(folder.path().join("loopline.toml"), settings).unwrap();
+    let pull = |trusted: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_loopline"));
+        command.current_dir(folder.path()).arg("pull").env("SECRET", "topsecret").env("SSL_CERT_FILE", trusted);
+        let said = command.output().unwrap();
+        (said.status.code(), String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned())
+    };
+    let (code, said) = pull("/nowhere.pem");
+    assert!(code != Some(0) && said.contains("no secure connection to"), "{said}");
+    let (code, said) = pull(&authority);
+    assert!(code == Some(0) && said.contains("erp"), "{said}");
+    assert!(!said.contains("topsecret"));
+    conn.query_drop(format!("drop user {user}")).await.unwrap();
+}
