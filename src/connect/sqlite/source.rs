@@ -7,23 +7,21 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use chrono_tz::Tz;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::value::decode;
-use super::{blocking, catalog, ended, failure, open};
+use super::{catalog, failure, open};
 use crate::connect::cells::{Batcher, schema_of};
 use crate::connect::change::{key_text, quoted};
 use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::date_text;
+use crate::connect::task::{blocking, ended, part_of};
 use crate::connect::value::{Scalar, scalar_json, scale_of};
 use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
-use crate::project::{Stream, System};
+use crate::project::{Policy, Stream, System};
 
 /// Batches that wait for the consumer.
 const BATCHES_AHEAD: usize = 2;
@@ -58,6 +56,8 @@ impl crate::connect::Source for Source {
         let place = Place::stream(&self.system, &stream.name);
         check_after(&place, stream, after)?;
         let (connection, stream, zone) = (Arc::clone(&self.connection), stream.clone(), self.zone);
+        let discards = Discards::default();
+        let noted = discards.clone();
         let (schema_sender, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let thread = tokio::task::spawn_blocking(move || {
@@ -70,7 +70,7 @@ impl crate::connect::Source for Source {
                 }
             };
             if schema_sender.send(Ok(Arc::clone(&plan.schema))).is_ok()
-                && let Err(error) = plan.pump(&connection, &sender)
+                && let Err(error) = plan.pump(&connection, &sender, noted)
             {
                 let _reader_gone = sender.blocking_send(Err(error));
             }
@@ -78,12 +78,12 @@ impl crate::connect::Source for Source {
         let schema = schema.await.map_err(|source| ended(&self.system, source))??;
         Ok(Reading {
             schema,
-            parts: vec![batches_of(self.system.clone(), batches, thread)],
+            parts: vec![part_of(self.system.clone(), batches, thread)],
             safe_until: None,
             is_unique: false,
             rows_expected: None,
             files: Vec::new(),
-            discards: Discards::default(),
+            discards,
         })
     }
 }
@@ -91,27 +91,6 @@ impl crate::connect::Source for Source {
 /// A thread that panicked left the connection as SQLite keeps it: consistent.
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The batches until the thread has ended; if it ended by a panic, that is the last item, so that half a table never looks like all of it.
-fn batches_of(
-    system: String,
-    batches: mpsc::Receiver<Result<RecordBatch, ConnectError>>,
-    thread: JoinHandle<()>,
-) -> BoxStream<'static, Result<RecordBatch, ConnectError>> {
-    let next = move |(mut batches, thread): (mpsc::Receiver<_>, Option<JoinHandle<()>>)| {
-        let system = system.clone();
-        async move {
-            if let Some(batch) = batches.recv().await {
-                return Some((batch, (batches, thread)));
-            }
-            match thread?.await {
-                Ok(()) => None,
-                Err(source) => Some((Err(ended(&system, source)), (batches, None))),
-            }
-        }
-    };
-    futures::stream::unfold((batches, Some(thread)), next).boxed()
 }
 
 /// What to read and how, settled before the first row.
@@ -126,6 +105,7 @@ struct Plan {
     /// Position of a timestamp cursor and the first instant wanted: text cannot be compared in SQL across forms and zones.
     floor: Option<(usize, i64)>,
     zone: Option<Tz>,
+    values: Policy,
 }
 
 impl Plan {
@@ -154,15 +134,26 @@ impl Plan {
         let list = columns.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(", ");
         let sql = format!("select {list} from {}{condition}", table.sql_name);
         let key_at = stream.key.iter().filter_map(position).collect();
-        Ok(Self { place, schema: schema_of(columns), key: stream.key.clone(), key_at, sql, bound, floor, zone })
+        Ok(Self {
+            place,
+            schema: schema_of(columns),
+            key: stream.key.clone(),
+            key_at,
+            sql,
+            bound,
+            floor,
+            zone,
+            values: stream.contract.values,
+        })
     }
 
     /// Sends all batches; ends early without error when nobody reads them any more.
-    fn pump(&self, connection: &Connection, sender: &Batches) -> Result<(), ConnectError> {
+    fn pump(&self, connection: &Connection, sender: &Batches, discards: Discards) -> Result<(), ConnectError> {
         let fail = |error| failure(&self.place.system, &format!("reading stream \"{}\"", self.place.name), error);
         let mut statement = connection.prepare(&self.sql).map_err(fail)?;
         let mut rows = statement.query(rusqlite::params_from_iter(self.bound.iter())).map_err(fail)?;
-        let mut batcher = Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key);
+        let mut batcher =
+            Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key).with_policy(self.values, discards);
         while let Some(row) = rows.next().map_err(fail)? {
             if self.is_before_floor(row) {
                 continue;
