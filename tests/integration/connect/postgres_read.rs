@@ -31,12 +31,14 @@ fn rows_of(batches: &[RecordBatch]) -> Vec<Value> {
     batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|at| row(batch, at)).collect::<Vec<_>>()).collect()
 }
 
-/// Each type with a literal, as it is read by default or by a choice: the Arrow type and the value, or a part of what the error says.
+/// A type, a literal, a chosen type, and how that is read: the Arrow type and the value, or a part of what the error says.
+type TypeCase = (&'static str, &'static str, Option<ColumnType>, Result<(&'static str, Value), &'static str>);
+
 #[tokio::test]
 async fn postgres_types_are_exact_or_refused() {
     use ColumnType::{Boolean, Date, Double, Integer, Long, Text, Timestamp};
     let decimal = |precision, scale| ColumnType::Decimal { precision, scale };
-    let cases: Vec<(&str, &str, Option<ColumnType>, Result<(&str, Value), &str>)> = vec![
+    let cases: Vec<TypeCase> = vec![
         ("bool", "true", None, Ok(("Boolean", json!(true)))),
         ("bool", "true", Some(Text), Ok(("Utf8", json!("true")))),
         ("smallint", "-32768", None, Ok(("Int32", json!(-32768)))),
