@@ -91,19 +91,14 @@ fn add(column: &ArrayRef, salt: u128, sums: &mut [u128]) -> bool {
 
 fn primitive<T: ArrowPrimitiveType>(column: &ArrayRef, salt: u128, sums: &mut [u128], word: impl Fn(T::Native) -> u128) {
     let values = column.as_primitive::<T>().values();
-    if column.null_count() > 0 {
-        return each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(values[row]), salt)));
-    }
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum = sum.wrapping_add(mix(word(*value), salt));
-    }
+    each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(values[row]), salt)));
 }
 
 fn each(column: &ArrayRef, sums: &mut [u128], mut visit: impl FnMut(usize, &mut u128)) {
-    for (row, sum) in sums.iter_mut().enumerate() {
-        if column.is_valid(row) {
-            visit(row, sum);
-        }
+    let rows = sums.iter_mut().enumerate();
+    match column.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => rows.for_each(|(row, sum)| visit(row, sum)),
+        Some(nulls) => rows.filter(|(row, _)| nulls.is_valid(*row)).for_each(|(row, sum)| visit(row, sum)),
     }
 }
 
