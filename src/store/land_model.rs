@@ -161,6 +161,7 @@ async fn run(steps: Vec<Step>, deletion_vectors: bool) {
         let landing = Landing {
             scope,
             allow_mass_delete: true,
+            is_unique: !step.doubled,
             last_wins,
             deletion_vectors,
             gone: if gone.is_empty() {
