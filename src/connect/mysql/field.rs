@@ -93,25 +93,29 @@ impl Form {
     }
 }
 
-/// The values of a row, in order: after a zero byte one bit for each column that is null (from the third bit on), then the others' values.
-/// Calls `each` with the column's position; an error that it returns ends the row.
-#[inline]
-pub(super) fn fields<'a, E>(
-    row: &'a [u8],
-    forms: &[Form],
-    mut each: impl FnMut(usize, Field<'a>) -> Result<(), E>,
-) -> Result<Result<(), E>, Error> {
-    let nulls_end = 1 + (forms.len() + 9) / 8;
-    let Some((head, mut rest)) = row.split_at_checked(nulls_end) else { return Err(unexpected(row)) };
-    for (at, form) in forms.iter().enumerate() {
-        let is_null = head[1 + (at + 2) / 8] >> ((at + 2) % 8) & 1 == 1;
-        let field = if is_null { Some(Field::Null) } else { form.take(&mut rest) };
-        let Some(field) = field else { return Err(unexpected(row)) };
-        if let Err(error) = each(at, field) {
-            return Ok(Err(error));
+/// A row as it lies in the receive buffer, and how its columns arrive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) forms: &'a [Form],
+}
+
+impl<'a> Row<'a> {
+    /// Calls `each` with the values in order and their positions; an error that it returns ends the row. The bytes are a zero, one bit for each
+    /// column that is null (from the third bit on), then the others' values.
+    #[inline]
+    pub(super) fn fields<E>(self, mut each: impl FnMut(usize, Field<'a>) -> Result<(), E>) -> Result<Result<(), E>, Error> {
+        let broken = || unexpected(self.bytes);
+        let (head, mut rest) = self.bytes.split_at_checked(1 + (self.forms.len() + 9) / 8).ok_or_else(broken)?;
+        for (at, form) in self.forms.iter().enumerate() {
+            let is_null = head[1 + (at + 2) / 8] >> ((at + 2) % 8) & 1 == 1;
+            let field = if is_null { Field::Null } else { form.take(&mut rest).ok_or_else(broken)? };
+            if let Err(error) = each(at, field) {
+                return Ok(Err(error));
+            }
         }
+        if rest.is_empty() { Ok(Ok(())) } else { Err(broken()) }
     }
-    if rest.is_empty() { Ok(Ok(())) } else { Err(unexpected(row)) }
 }
 
 fn fixed<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -192,7 +196,7 @@ mod tests {
             }
             let row = laid_out(&values);
             let mut count = 0;
-            let read = fields(&row, &forms, |at, field| {
+            let read = Row { bytes: &row, forms: &forms }.fields(|at, field| {
                 count += 1;
                 let same = Some(field) == Field::of(&values[at]) || matches!(field, Field::Double(double) if double.is_nan());
                 if same { Ok(()) } else { Err(format!("{field:?} at {at}")) }
@@ -205,7 +209,7 @@ mod tests {
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), forms in prop::collection::vec(0..8_usize, 0..20)) {
             let all = [Form::Int(1), Form::Int(2), Form::UInt(4), Form::UInt(8), Form::Float, Form::Double, Form::Date, Form::Bytes];
             let forms: Vec<_> = forms.into_iter().map(|at| all[at]).collect();
-            let _ = fields::<()>(&bytes, &forms, |_, _| Ok(()));
+            let _ = Row { bytes: &bytes, forms: &forms }.fields::<()>(|_, _| Ok(()));
             let _ = Form::of(&bytes);
         }
     }

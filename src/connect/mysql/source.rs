@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use super::catalog::{self, Kind, Table};
 use super::decode::decode;
 use super::failure::{code, failure};
-use super::field::{Form, fields};
+use super::field::Row;
 use super::pieces::{self, LARGE_BYTES, Piece};
 use super::session::{Purpose, Session, connect, wires};
 use super::wire::Wire;
@@ -263,8 +263,8 @@ impl Plan {
         while let Some(piece) = self.next_piece() {
             let sql = format!("{}{}", self.sql, piece.condition);
             wire.query(&sql, &piece.values).map_err(|error| self.failure(error))?;
-            while let Some((row, forms)) = wire.row().map_err(|error| self.failure(error))? {
-                if let Some(batch) = self.decode_row(&mut batcher, row, forms)?
+            while let Some(row) = wire.row().map_err(|error| self.failure(error))? {
+                if let Some(batch) = self.decode_row(&mut batcher, row)?
                     && sender.blocking_send(Ok(batch)).is_err()
                 {
                     return Ok(());
@@ -278,17 +278,15 @@ impl Plan {
     }
 
     /// Adds one row to the batch being filled; yields a batch when it is full.
-    fn decode_row(&self, batcher: &mut Batcher, row: &[u8], forms: &[Form]) -> Result<Option<RecordBatch>, ConnectError> {
-        let pushed = fields(row, forms, |at, field| {
-            batcher.push(at, decode(self.kinds[at], field, self.zone), || self.key_of(row, forms))
-        });
+    fn decode_row(&self, batcher: &mut Batcher, row: Row<'_>) -> Result<Option<RecordBatch>, ConnectError> {
+        let pushed = row.fields(|at, field| batcher.push(at, decode(self.kinds[at], field, self.zone), || self.key_of(row)));
         pushed.map_err(|error| self.failure(error))??;
         batcher.end_row()
     }
 
-    fn key_of(&self, row: &[u8], forms: &[Form]) -> String {
+    fn key_of(&self, row: Row<'_>) -> String {
         let mut parts = Vec::new();
-        let _read_before = fields::<()>(row, forms, |at, field| {
+        let _read_before = row.fields::<()>(|at, field| {
             let column = self.schema.field(at);
             if self.key.contains(column.name()) {
                 let shown = match decode(self.kinds[at], field, self.zone) {

@@ -17,7 +17,7 @@ use mysql_common::proto::MySerialize;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::field::{Form, number_of, unexpected};
+use super::field::{Form, Row, number_of, unexpected};
 
 /// Bytes received at once, unless a row needs more.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -205,12 +205,12 @@ impl Wire {
         Ok(number)
     }
 
-    /// The next row of the query and how its columns arrive; `None` at the end.
-    pub(super) fn row(&mut self) -> Result<Option<(&[u8], &[Form])>, Error> {
+    /// The next row of the query; `None` at the end.
+    pub(super) fn row(&mut self) -> Result<Option<Row<'_>>, Error> {
         let payload = self.payload()?;
         let bytes = self.bytes_of(&payload);
         match bytes.first() {
-            Some(0x00) => Ok(Some((self.bytes_of(&payload), &self.forms))),
+            Some(0x00) => Ok(Some(Row { bytes: self.bytes_of(&payload), forms: &self.forms })),
             Some(0xff) => {
                 let error = refusal(bytes);
                 self.is_busy = false;
