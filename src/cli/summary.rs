@@ -84,11 +84,22 @@ pub(super) fn pulled(report: &PullReport, width: Option<usize>) -> String {
                 line(&mut problems, &format!("  hint: {hint}"));
             }
         }
+        system.streams.iter().filter_map(left_out).for_each(|left_out| line(&mut problems, &left_out));
     }
     if table.is_empty() {
         return String::new();
     }
     indent(&table.render(width)) + &problems
+}
+
+/// What the contract of a stream kept out of its table.
+fn left_out(stream: &StreamPull) -> Option<String> {
+    let some = |number: u64, what| (number > 0).then(|| format!("{} {what}", count(number)));
+    let what: Vec<String> =
+        [some(stream.discarded_rows, "rows"), some(stream.discarded_values, "values")].into_iter().flatten().collect();
+    let (system, name) = (&stream.system, &stream.stream);
+    let why = format!("left out by the stream's contract, see raw.{system}__{name}__discarded");
+    (!what.is_empty()).then(|| format!("{system}.{name}: {} {why}", what.join(" and ")))
 }
 
 fn built(models: &[ModelRun]) -> String {
@@ -265,6 +276,8 @@ mod tests {
             inserted: rows_read,
             updated: 0,
             deleted: 0,
+            discarded_rows: 0,
+            discarded_values: 0,
             whole: true,
             error: error.map(Into::into),
             hint: error.map(|_| "look at its key".into()),

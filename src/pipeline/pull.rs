@@ -15,6 +15,7 @@ use crate::connect::{ConnectError, CursorValue, Extent, Part, Source, source};
 use crate::project::{Removals, Stream, System};
 use crate::store::{Landed, Landing, LandingScope, PullRecord, RunOutcome};
 
+use super::admit::Admission;
 use super::cursor::{self, Seen};
 use super::{Hub, PipelineError, PullReport, RunOptions, StreamPull, SystemPull};
 
@@ -131,7 +132,7 @@ impl Hub {
     async fn pull_stream(&self, order: &Order<'_>, system: &System, stream: &Stream, source: &dyn Source) -> StreamPull {
         let watch = Stopwatch::now();
         let mut report = StreamPull::of(system, stream);
-        match self.land(order, system, stream, source, &mut report.whole).await {
+        match self.land(order, system, stream, source, &mut report).await {
             Ok(landed) => {
                 order.options.progress.rows(&system.name, &stream.name, landed.rows_read);
                 report.count(landed);
@@ -142,16 +143,27 @@ impl Hub {
         report
     }
 
-    async fn land(&self, order: &Order<'_>, system: &System, stream: &Stream, source: &dyn Source, whole: &mut bool) -> Outcome {
+    async fn land(
+        &self,
+        order: &Order<'_>,
+        system: &System,
+        stream: &Stream,
+        source: &dyn Source,
+        report: &mut StreamPull,
+    ) -> Outcome {
         let table = raw_table(&system.name, &stream.name);
         let last = self.last_cursor(&table, stream).await.map_err(told)?;
         let after = match last {
             Some(last) if !order.whole && !self.sweep_due(system, stream).map_err(told)? => Some(last),
             _ => None,
         };
-        *whole = after.is_none();
+        report.whole = after.is_none();
         let start = after.zip(stream.cursor.as_ref()).map(|(last, cursor)| cursor::start(last, cursor));
         let reading = source.read(stream, start.map_or(Extent::Whole, Extent::Since)).await.map_err(told)?;
+        let latest = self.store.latest(&table).await.map_err(told)?;
+        let admission = Admission::new(stream, latest.as_ref().map(|latest| &*latest.schema), &reading.schema).map_err(told)?;
+        let (reading, omitted) = admission.apply(&system.name, stream, reading);
+        let left_out = omitted.clone();
         let seen = stream.cursor.as_ref().map(|cursor| Seen::new(cursor, last));
         let (noting, safe_until) = (seen.clone(), reading.safe_until);
         let noted = |part: Part| {
@@ -166,14 +178,17 @@ impl Hub {
         let pull = self.store.next_pull(&table).await.map_err(told)?;
         let parts = reading.parts.into_iter().map(noted).collect();
         let landing = Landing {
-            scope: if *whole { LandingScope::Whole } else { LandingScope::Changes },
+            scope: if report.whole { LandingScope::Whole } else { LandingScope::Changes },
             allow_mass_delete: order.allow_mass_delete || stream.removals == Removals::Any,
             is_unique: reading.is_unique,
             deletion_vectors: stream.deletion_vectors,
+            left_out: Box::new(move || left_out.close()),
             cursor: Box::new(move || seen.and_then(|seen| seen.property(safe_until))),
             ..Landing::new(table, pull, stream.key.clone(), order.as_of, reading.schema, parts)
         };
-        self.store.land(landing).await.map_err(told)
+        let landed = self.store.land(landing).await.map_err(told)?;
+        (report.discarded_rows, report.discarded_values) = omitted.counts();
+        Ok(landed)
     }
 
     async fn last_cursor(&self, table: &TableName, stream: &Stream) -> Result<Option<CursorValue>, PipelineError> {
@@ -237,6 +252,8 @@ impl StreamPull {
             inserted: 0,
             updated: 0,
             deleted: 0,
+            discarded_rows: 0,
+            discarded_values: 0,
             whole: false,
             error: None,
             hint: None,

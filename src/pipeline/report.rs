@@ -73,6 +73,9 @@ pub struct StreamPull {
     pub inserted: u64,
     pub updated: u64,
     pub deleted: u64,
+    /// Rows, and single values of other rows, that the stream's contract left out; they are in `raw.<system>__<stream>__discarded`.
+    pub discarded_rows: u64,
+    pub discarded_values: u64,
     /// Whether the whole table was read.
     pub whole: bool,
     pub error: Option<String>,
