@@ -94,11 +94,13 @@ pub struct Load {
     pub hours: Option<(u32, u32)>,
     /// How often a reading is tried again after a fault that may pass.
     pub retries: u32,
+    /// How long the pull of one stream may take, all tries together: a source that never ends must not hold the others up for ever.
+    pub time_limit: Duration,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { connections: 2, statement_timeout: None, hours: None, retries: 3 }
+        Self { connections: 2, statement_timeout: None, hours: None, retries: 3, time_limit: Duration::from_secs(12 * 3_600) }
     }
 }
 
