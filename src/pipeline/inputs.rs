@@ -116,7 +116,7 @@ impl Hub {
             let why = match self.writeback().pulled_at(&system.name)? {
                 None => format!("system \"{}\" was never pulled completely", system.name),
                 Some(at) => {
-                    let age = (now - at).to_std().unwrap_or_default();
+                    let age = time::age(at, now);
                     if age <= system.max_age {
                         continue;
                     }

@@ -29,6 +29,7 @@ mod trace;
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
 pub use progress::{Cancel, Progress, Silent, Stage};
+pub use pull::Flow;
 pub use report::{CheckReport, PullReport, RunReport, StageTime, StreamPull, SystemPull, WriteSummary};
 pub use status::{Freshness, Status};
 pub use trace::LotTrace;

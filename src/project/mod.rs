@@ -112,7 +112,7 @@ pub struct Load {
     pub hours: Option<(u32, u32)>,
     /// How often a reading is tried again after a fault that may pass.
     pub retries: u32,
-    /// How long one reading of a stream may last; a source that never ends is stopped with an error.
+    /// How long the pull of one stream may take, all tries together: a source that never ends must not hold the others up for ever.
     pub time_limit: Duration,
 }
 

@@ -8,6 +8,7 @@
 
 mod changes;
 mod clean;
+mod compare;
 mod control;
 mod cut;
 mod delta;
@@ -20,6 +21,7 @@ mod land;
 mod lease;
 mod ledger;
 mod place;
+mod pulls;
 mod stage;
 mod state;
 mod stats;
@@ -41,9 +43,10 @@ use crate::base::time::Instant;
 use crate::base::{RunId, TableName};
 use crate::project::Project;
 
-pub use control::{Control, PullRecord, RunOutcome, RunRecord};
+pub use control::{Control, RunOutcome, RunRecord};
 pub use error::StoreError;
 use place::Place;
+pub use pulls::{PullKind, PullRecord};
 
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
