@@ -314,7 +314,7 @@ mod tests {
             FileWriter::new(bench.store.object_store(), DELETED, stem(&deleted, "d", 2), evolve::deleted_schema(&schema));
         let image = types::by_name(DELETED, &orders(&[(3, "c")]), &evolve::deleted_schema(&schema)).unwrap();
         writer.write(&image).await.unwrap();
-        bench.store.commit_deleted(&deleted, &schema, 2, 1, writer.finish().await.unwrap()).await.unwrap();
+        bench.store.commit_beside(&deleted, evolve::deleted_schema(&schema), 2, 1, writer.finish().await.unwrap()).await.unwrap();
         assert_eq!(bench.rows(DELETED).await.len(), 1);
 
         bench.restart().await;
