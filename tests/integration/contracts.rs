@@ -114,7 +114,12 @@ fn a_row_that_was_left_out_is_taken_once_the_contract_lets_it() {
     let left_out = shop.after("alter table items add column note text; insert into items values (4, 'Oil', 'l', 1, 5, 'burns'), (5, 'Nut', 'pc', 9, 1, null)");
     assert!(left_out.starts_with("1 new, 0 changed, 0 gone; left out: 1 rows, 0 values\n"), "{left_out}");
     let said = shop.0.loopline(&["pull"]);
-    assert!(said.stdout.contains("erp.items: 1 rows left out by the stream's contract, see raw.erp__items__discarded"), "{said:?}");
+    assert!(
+        said.stdout.contains("erp.items: 1 row left out by the stream's contract, see raw.erp__items__discarded"),
+        "{said:?}"
+    );
+    let said = shop.0.loopline(&["status"]);
+    assert!(said.stdout.contains("\nerp.items: 1 row left out by the stream's contract"), "{said:?}");
     let again = shop.run();
     assert_eq!(again.matches("does not have this column").count(), 1, "what is known is not noted again: {again}");
 
@@ -137,7 +142,8 @@ fn a_row_that_was_left_out_is_taken_once_the_contract_lets_it() {
 #[test]
 fn rows_that_are_left_out_are_not_gone_but_others_are() {
     let shop = Shop::new("contract = { changed_types = \"discard_row\" }");
-    let text = shop.after(&recreated("stock text", "update items set stock = 'many' where id = 1; delete from items where id = 2"));
+    let text =
+        shop.after(&recreated("stock text", "update items set stock = 'many' where id = 1; delete from items where id = 2"));
     assert!(text.starts_with("0 new, 0 changed, 1 gone; left out: 1 rows, 0 values\n"), "{text}");
     assert_eq!(shop.0.ask("select id, stock from raw.erp__items order by id").len(), 2, "{text}");
 }
