@@ -104,7 +104,10 @@ fn gone_columns() {
     let batch = rows(vec![ids::<2>(), ("size", longs(&[7, 8]))]);
     let known = table(&[("id", Int64), ("unit", Utf8), ("size", Int64)]);
     let excluded = Stream { exclude: vec!["unit".into()], ..stream(Policy::Freeze) };
-    assert_snapshot!(admitted(&excluded, &known, &batch), @"");
+    assert_snapshot!(admitted(&excluded, &known, &batch), @r#"
+    contract: column "unit" (text) is excluded now
+    hint: if the table shall follow: contract = { gone_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    "#);
     assert_snapshot!(under_each(&known, &batch), @r#"
     Evolve: id long, unit text, size long
     1 null 7
@@ -232,7 +235,7 @@ fn variants_stay_and_the_column_may_come_back() {
     let taken = rows(vec![ids::<1>(), ("size", texts(&[Some("large")])), ("size__text", texts(&[None]))]);
     assert_snapshot!(admitted(&evolve, &table(&[("id", Int64), ("size", Int64)]), &taken), @r#"
     contract: column "size__text", which would take values of "size" that are not of its type any more, is there already and holds something else
-    hint: exclude the column in connector.toml, or delete the table's folder so that the next pull reads it anew
+    hint: restore it in the source, or delete the table's folder so that the next pull reads it anew
     "#);
     // Text takes every value, so it needs no variant.
     let long = rows(vec![ids::<1>(), ("unit", longs(&[5]))]);
