@@ -203,6 +203,19 @@ mod tests {
             error: None,
             hint: None,
         };
-        insta::assert_snapshot!(told(&report, None), @r"");
+        insta::assert_snapshot!(told(&report, None), @r"
+        stream  rows in source  rows in table  source        table         missing  different  gone  time   result
+        ──────  ──────────────  ─────────────  ────────────  ────────────  ───────  ─────────  ────  ─────  ────────
+        items            1,000          1,000  abababababab  abababababab        0          0     0  0.3 s  equal
+        orders           1,000            999  abababababab  cdcdcdcdcdcd        1          2     0  0.3 s  repaired
+        stock            1,000          1,000  abababababab  abababababab        0          0     0  0.3 s  failed
+
+        orders differs, last pulled 2026-03-02 06:00 UTC
+          100 to the last key: 63 in the source, 62 in the table
+          those rows were read again: 1 row added, 2 changed, 0 removed
+        stock could not be compared: no answer
+          hint: try again
+        rows that changed in the source after the last pull differ, too: --pull pulls first, in the same snapshot
+        ");
     }
 }

@@ -164,7 +164,9 @@ impl Control {
         self.write("cannot number pulls", |db| {
             let copied = meta_number(db, "pulls_copied")?;
             if copied < last {
-                db.execute("update pulls set id = id + ?1 where id > ?2", [last - copied, copied])?;
+                // In two steps, so that no number is in the way of another.
+                db.execute("update pulls set id = -(id + ?1) where id > ?2", [last - copied, copied])?;
+                db.execute("update pulls set id = -id where id < 0", [])?;
             }
             let newest: i64 = db.query_row("select coalesce(max(id), 0) from pulls", [], |row| row.get(0))?;
             // Before they are copied: after a crash in between, the copy is behind, which is told from a control state that is.
