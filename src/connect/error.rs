@@ -51,6 +51,7 @@ impl fmt::Display for Place {
 pub enum Role {
     Key,
     Cursor,
+    Version,
     Excluded,
     Written,
     Looked,
@@ -61,6 +62,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Key => "key",
             Self::Cursor => "cursor",
+            Self::Version => "version",
             Self::Excluded => "excluded",
             Self::Written => "written",
             Self::Looked => "looked up",
