@@ -10,7 +10,10 @@
 //! | `DATE` | Date32, from ISO text |
 //! | `BLOB` | Binary |
 //! | anything else, or nothing | Utf8 |
+//!
+//! A stream's `types` come before all of these.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +26,7 @@ use crate::connect::ConnectError;
 use crate::connect::cells::instant_type;
 use crate::connect::change::{quoted, quoted_table};
 use crate::connect::error::{Place, nearest_name};
+use crate::project::ColumnType;
 
 /// Digits of a decimal column that declares none.
 const OPEN_DECIMAL: DataType = DataType::Decimal128(38, 10);
@@ -49,6 +53,28 @@ impl Table {
 
     pub(super) fn names(&self) -> Vec<&str> {
         self.columns.iter().map(|column| column.name.as_str()).collect()
+    }
+
+    /// Takes the types that a stream chooses in place of the declared ones.
+    pub(super) fn choose(&mut self, types: &BTreeMap<String, ColumnType>) {
+        for column in &mut self.columns {
+            if let Some(choice) = types.get(&column.name) {
+                column.data_type = Some(chosen(*choice));
+            }
+        }
+    }
+}
+
+fn chosen(choice: ColumnType) -> DataType {
+    match choice {
+        ColumnType::Text => DataType::Utf8,
+        ColumnType::Integer => DataType::Int32,
+        ColumnType::Long => DataType::Int64,
+        ColumnType::Double => DataType::Float64,
+        ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+        ColumnType::Boolean => DataType::Boolean,
+        ColumnType::Date => DataType::Date32,
+        ColumnType::Timestamp => instant_type(),
     }
 }
 

@@ -144,8 +144,9 @@ impl Plan {
         extent: &Extent,
         zone: Option<Tz>,
     ) -> Result<Self, ConnectError> {
-        let table = catalog::describe(connection, &place, &stream.table)?;
+        let mut table = catalog::describe(connection, &place, &stream.table)?;
         check_names(&place, stream, &table.names())?;
+        table.choose(&stream.types);
         let kept = table.columns.iter().filter(|column| !stream.exclude.contains(&column.name));
         let mut columns: Vec<(&str, &DataType)> =
             kept.map(|column| Ok((column.name.as_str(), column.readable(&place)?))).collect::<Result<_, ConnectError>>()?;

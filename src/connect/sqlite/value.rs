@@ -15,6 +15,11 @@ pub(super) fn decode<'a>(value: ValueRef<'a>, data_type: &DataType, zone: Option
     let scalar = match (data_type, value) {
         (_, ValueRef::Null) => return Ok(None),
         (DataType::Int64, ValueRef::Integer(integer)) => Scalar::Integer(integer),
+        (DataType::Int32, ValueRef::Integer(integer)) if i32::try_from(integer).is_ok() => Scalar::Integer(integer),
+        // Only in columns whose type the stream chooses: SQLite itself makes numbers of texts that look like some.
+        (DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Boolean, ValueRef::Text(text)) => {
+            from_text(utf8(text)?.trim(), data_type).ok_or_else(|| misfit(data_type, value))?
+        }
         (DataType::Boolean, ValueRef::Integer(flag @ (0 | 1))) => Scalar::Boolean(flag == 1),
         (DataType::Float64, ValueRef::Real(real)) => Scalar::Double(real),
         (DataType::Float64, ValueRef::Integer(integer)) => exact_double(integer)?,
@@ -33,6 +38,19 @@ pub(super) fn decode<'a>(value: ValueRef<'a>, data_type: &DataType, zone: Option
 
 fn utf8(text: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(text).map_err(|error| Fault::value(format!("the text is not valid UTF-8 (byte {})", error.valid_up_to())))
+}
+
+fn from_text<'a>(text: &str, data_type: &DataType) -> Option<Scalar<'a>> {
+    match data_type {
+        DataType::Int32 => text.parse::<i32>().ok().map(|integer| Scalar::Integer(integer.into())),
+        DataType::Int64 => text.parse().ok().map(Scalar::Integer),
+        DataType::Float64 => text.parse().ok().filter(|double: &f64| double.is_finite()).map(Scalar::Double),
+        _ => match text {
+            "true" | "t" | "1" => Some(Scalar::Boolean(true)),
+            "false" | "f" | "0" => Some(Scalar::Boolean(false)),
+            _ => None,
+        },
+    }
 }
 
 fn exact_double<'a>(integer: i64) -> Result<Scalar<'a>, Fault> {
@@ -92,6 +110,7 @@ fn misfit(data_type: &DataType, value: ValueRef<'_>) -> Fault {
         ValueRef::Blob(bytes) => format!("a blob of {} bytes", bytes.len()),
     };
     let expected = match data_type {
+        DataType::Int32 => "an integer of 32 bits",
         DataType::Int64 => "an integer",
         DataType::Boolean => "0 or 1",
         DataType::Float64 => "a number",
