@@ -14,7 +14,6 @@
 //! A stream's `types` come before all of these.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
