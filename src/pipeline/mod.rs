@@ -9,12 +9,15 @@
 //! - `system.changes` is the ledger after the run's pull and before its own plan, so the loop's KPIs are as of the run's start; what a run sends and
 //!   confirms shows in the next run, which finds `system.changes` changed and rebuilds exactly what reads it.
 
+mod admit;
 mod apply;
 mod changes;
 mod cursor;
 mod error;
+mod exact;
 mod hub;
 mod inputs;
+mod omitted;
 mod progress;
 mod pull;
 mod report;

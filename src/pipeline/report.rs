@@ -74,7 +74,7 @@ pub struct StreamPull {
     pub inserted: u64,
     pub updated: u64,
     pub deleted: u64,
-    /// Rows and values that the stream's contract left out.
+    /// Rows, and single values of other rows, that the stream's contract left out; they are in `raw.<system>__<stream>__discarded`.
     pub discarded_rows: u64,
     pub discarded_values: u64,
     /// Whether every column of the whole table was read.

@@ -8,6 +8,8 @@ use crate::connect::ConnectError;
 use crate::project::{Stream, System};
 use crate::store::StoreError;
 
+use super::super::admit::ContractError;
+
 /// The longest wait between two tries: what has not passed by then will not pass sooner for being asked more often.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -39,6 +41,13 @@ impl From<StoreError> for Failure {
         let retry = of_source.map_or_else(|| error.retry(), ConnectError::retry);
         let needs_connection = of_source.is_some() && retry != Retry::Never;
         Self { error: causes(&error), hint, retry, needs_connection, is_unopened: false }
+    }
+}
+
+impl From<ContractError> for Failure {
+    fn from(error: ContractError) -> Self {
+        let (error, hint) = (error.to_string(), error.hint());
+        Self { error, hint, retry: Retry::Never, needs_connection: false, is_unopened: false }
     }
 }
 

@@ -6,11 +6,13 @@ use futures::StreamExt;
 
 use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::connect::{CursorValue, Extent, Part, Source};
+use crate::connect::{CursorValue, Extent, Part, Reading, Source};
 use crate::project::{Policy, PullMode, Stream, System};
 use crate::store::{Batches, Landed, Landing, LandingScope, PullKind, TableVersion};
 
+use super::super::admit::Admission;
 use super::super::cursor::{self, Seen};
+use super::super::omitted::Omitted;
 use super::super::{Hub, StreamPull};
 use super::failure::Failure;
 use super::meter::Meter;
@@ -45,6 +47,8 @@ pub(super) struct Pulled {
     pub kind: PullKind,
     pub whole: bool,
     pub landed: Landed,
+    /// Rows and values that the stream's contract left out.
+    pub discarded: (u64, u64),
 }
 
 impl Pulled {
@@ -52,6 +56,7 @@ impl Pulled {
     pub fn note(&self, report: &mut StreamPull, meter: &Meter) {
         (report.kind, report.whole) = (self.kind, self.whole);
         (report.rows_read, report.bytes_read) = (meter.rows(), meter.bytes());
+        (report.discarded_rows, report.discarded_values) = self.discarded;
         (report.inserted, report.updated, report.deleted) = (self.landed.inserted, self.landed.updated, self.landed.deleted);
     }
 }
@@ -93,6 +98,8 @@ impl Task<'_> {
             way = self.all();
             reading = source.read(self.stream, way.extent.clone()).await?;
         }
+        let (reading, omitted) = self.admit(reading, latest)?;
+        let left_out = omitted.clone();
         meter.expect(reading.rows_expected);
         seen.iter().for_each(|seen| seen.bound(reading.safe_until));
         let pull = self.hub.store.next_pull(&self.table()).await?;
@@ -105,9 +112,17 @@ impl Task<'_> {
             is_unique: reading.is_unique,
             deletion_vectors: self.stream.deletion_vectors,
             cursor: Box::new(move || seen?.property()),
+            left_out: Box::new(move || left_out.close()),
             ..Landing::new(self.table(), pull, self.stream.key.clone(), self.as_of, reading.schema, parts)
         };
-        Ok(Pulled { kind: way.kind, whole, landed: self.hub.store.land(landing).await? })
+        let landed = self.hub.store.land(landing).await?;
+        Ok(Pulled { kind: way.kind, whole, landed, discarded: omitted.counts() })
+    }
+
+    /// The reading as the stream's contract lets it into its table, and what that leaves out.
+    pub fn admit(&self, reading: Reading, latest: Option<&TableVersion>) -> Result<(Reading, Omitted), Failure> {
+        let admission = Admission::new(self.stream, latest.map(|latest| &*latest.schema), &reading.schema)?;
+        Ok(admission.apply(&self.system.name, self.stream, reading))
     }
 
     /// What the cursor will be after a pull of the snapshot that was opened after `opened_at`.
