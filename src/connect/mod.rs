@@ -5,6 +5,7 @@
 
 mod cells;
 mod change;
+mod chosen;
 mod declared;
 mod error;
 mod instant;

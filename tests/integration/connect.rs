@@ -2,6 +2,7 @@
 
 mod extents;
 mod postgres;
+mod postgres_read;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -217,7 +218,7 @@ async fn sqlite_errors_name_the_place_and_the_way_out() {
         (
             items("(1, 1, null)"),
             stream("items", &["id"]),
-            "system \"erp\", stream \"things\": column \"big\" has type decimal(60,2), which cannot be read; add \"big\" to the stream's `exclude` in connector.toml",
+            "system \"erp\", stream \"things\": column \"big\" has type decimal(60,2), which cannot be read; choose what it becomes with types = { big = \"text\" }",
         ),
         (
             items("(1, 1, null)"),

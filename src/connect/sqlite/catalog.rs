@@ -10,8 +10,6 @@
 //! | `DATE` | Date32, from ISO text |
 //! | `BLOB` | Binary |
 //! | anything else, or nothing | Utf8 |
-//!
-//! A stream's `types` come before all of these.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,10 +19,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failure;
 use super::keys::has_one_form;
-use crate::connect::ConnectError;
 use crate::connect::cells::instant_type;
 use crate::connect::change::{quoted, quoted_table};
 use crate::connect::error::{Place, nearest_name};
+use crate::connect::{ConnectError, chosen};
 use crate::project::ColumnType;
 
 /// Digits of a decimal column that declares none.
@@ -43,9 +41,20 @@ pub(super) struct Column {
     pub(super) declared: String,
     /// `None`: nothing that can be read.
     pub(super) data_type: Option<DataType>,
+    /// Whether the connector chose the type.
+    is_chosen: bool,
 }
 
 impl Table {
+    /// Takes the types that a connector chose in place of the declared ones.
+    pub(super) fn choose(&mut self, types: &BTreeMap<String, ColumnType>) {
+        for column in &mut self.columns {
+            if let Some(choice) = types.get(&column.name) {
+                (column.data_type, column.is_chosen) = (Some(chosen::data_type(*choice)), true);
+            }
+        }
+    }
+
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
@@ -53,34 +62,12 @@ impl Table {
     pub(super) fn names(&self) -> Vec<&str> {
         self.columns.iter().map(|column| column.name.as_str()).collect()
     }
-
-    /// Takes the types that a stream chooses in place of the declared ones.
-    pub(super) fn choose(&mut self, types: &BTreeMap<String, ColumnType>) {
-        for column in &mut self.columns {
-            if let Some(choice) = types.get(&column.name) {
-                column.data_type = Some(chosen(*choice));
-            }
-        }
-    }
-}
-
-fn chosen(choice: ColumnType) -> DataType {
-    match choice {
-        ColumnType::Text => DataType::Utf8,
-        ColumnType::Integer => DataType::Int32,
-        ColumnType::Long => DataType::Int64,
-        ColumnType::Double => DataType::Float64,
-        ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
-        ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Date => DataType::Date32,
-        ColumnType::Timestamp => instant_type(),
-    }
 }
 
 impl Column {
     /// Whether no two values that it stores are read as one.
     pub(super) fn has_one_form(&self) -> bool {
-        has_one_form(&self.declared, self.data_type.as_ref())
+        !self.is_chosen && has_one_form(&self.declared, self.data_type.as_ref())
     }
 
     /// The column's type, or an error that names it.
@@ -113,7 +100,7 @@ pub(super) fn describe(connection: &Connection, place: &Arc<Place>, table: &str)
         let nearest = nearest_name(name, tables.iter().map(String::as_str));
         return Err(ConnectError::NoTable { place: Arc::clone(place), table: table.into(), nearest });
     }
-    let column = |(name, declared): (String, String)| Column { name, data_type: type_of(&declared), declared };
+    let column = |(name, declared): (String, String)| Column { name, data_type: type_of(&declared), declared, is_chosen: false };
     Ok(Table { sql_name: quoted_table(table), columns: columns.into_iter().map(column).collect() })
 }
 

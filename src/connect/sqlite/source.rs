@@ -15,16 +15,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::keys::{Lookup, Wanted};
-use super::value::decode;
+use super::value::{decode, decode_as};
 use super::{blocking, catalog, ended, failure, open};
-use crate::connect::cells::{Batcher, schema_of};
+use crate::connect::cells::{Batcher, Fault, schema_of};
 use crate::connect::change::{key_text, quoted};
 use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::date_text;
 use crate::connect::value::{Scalar, scalar_json, scale_of};
 use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
-use crate::project::{Stream, System};
+use crate::project::{ColumnType, Policy, Stream, System};
 
 /// Batches that wait for the consumer.
 const BATCHES_AHEAD: usize = 2;
@@ -62,6 +62,8 @@ impl crate::connect::Source for Source {
         }
         let (connection, stream, zone) = (Arc::clone(&self.connection), stream.clone(), self.zone);
         let (facts_sender, facts) = oneshot::channel();
+        let discards = Discards::default();
+        let noted = discards.clone();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let thread = tokio::task::spawn_blocking(move || {
             let connection = lock(&connection);
@@ -73,7 +75,7 @@ impl crate::connect::Source for Source {
                 }
             };
             if facts_sender.send(Ok((Arc::clone(&plan.schema), plan.is_unique, plan.rows_expected))).is_ok()
-                && let Err(error) = plan.pump(&connection, &sender)
+                && let Err(error) = plan.pump(&connection, &sender, noted)
             {
                 let _reader_gone = sender.blocking_send(Err(error));
             }
@@ -86,7 +88,7 @@ impl crate::connect::Source for Source {
             is_unique,
             rows_expected,
             files: Vec::new(),
-            discards: Discards::default(),
+            discards,
         })
     }
 }
@@ -134,6 +136,9 @@ struct Plan {
     /// Position of a timestamp cursor and the first instant wanted: text cannot be compared in SQL across forms and zones.
     floor: Option<(usize, i64)>,
     zone: Option<Tz>,
+    values: Policy,
+    /// By column: the type that the connector chose.
+    choices: Vec<Option<ColumnType>>,
 }
 
 impl Plan {
@@ -145,8 +150,8 @@ impl Plan {
         zone: Option<Tz>,
     ) -> Result<Self, ConnectError> {
         let mut table = catalog::describe(connection, &place, &stream.table)?;
-        check_names(&place, stream, &table.names())?;
         table.choose(&stream.types);
+        check_names(&place, stream, &table.names())?;
         let kept = table.columns.iter().filter(|column| !stream.exclude.contains(&column.name));
         let mut columns: Vec<(&str, &DataType)> =
             kept.map(|column| Ok((column.name.as_str(), column.readable(&place)?))).collect::<Result<_, ConnectError>>()?;
@@ -187,24 +192,40 @@ impl Plan {
         let list = columns.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(", ");
         let sql = format!("select {list} from {}{condition}", table.sql_name);
         let key_at = stream.key.iter().filter_map(position).collect();
+        let choices = columns.iter().map(|(name, _)| stream.types.get(*name).copied()).collect();
         let (schema, key) = (schema_of(columns), stream.key.clone());
-        Ok(Self { place, schema, key, key_at, sql, bounds, wanted, is_unique, rows_expected, floor, zone })
+        Ok(Self {
+            place,
+            schema,
+            key,
+            key_at,
+            sql,
+            bounds,
+            wanted,
+            is_unique,
+            rows_expected,
+            floor,
+            zone,
+            values: stream.contract.values,
+            choices,
+        })
     }
 
     /// Sends all batches; ends early without error when nobody reads them any more.
-    fn pump(&self, connection: &Connection, sender: &Batches) -> Result<(), ConnectError> {
+    fn pump(&self, connection: &Connection, sender: &Batches, discards: Discards) -> Result<(), ConnectError> {
         let fail = |error| failure(&self.place.system, &format!("reading stream \"{}\"", self.place.name), error);
         let mut statement = connection.prepare(&self.sql).map_err(fail)?;
-        let mut batcher = Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key);
+        let mut batcher =
+            Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key).with_policy(self.values, discards);
         for bound in &self.bounds {
             let mut rows = statement.query(rusqlite::params_from_iter(bound)).map_err(fail)?;
             while let Some(row) = rows.next().map_err(fail)? {
                 if self.is_before_floor(row) || self.is_unwanted(row) {
                     continue;
                 }
-                for (at, field) in self.schema.fields().iter().enumerate() {
+                for at in 0..self.choices.len() {
                     let value = row.get_ref(at).map_err(fail)?;
-                    batcher.push(at, decode(value, field.data_type(), self.zone), || self.key_of(row))?;
+                    batcher.push(at, self.decode(value, at), || self.key_of(row))?;
                 }
                 if let Some(batch) = batcher.end_row()?
                     && sender.blocking_send(Ok(batch)).is_err()
@@ -219,11 +240,18 @@ impl Plan {
         Ok(())
     }
 
+    fn decode<'r>(&self, value: ValueRef<'r>, at: usize) -> Result<Option<Scalar<'r>>, Fault> {
+        match self.choices[at] {
+            Some(choice) => decode_as(value, choice, self.zone),
+            None => decode(value, self.schema.field(at).data_type(), self.zone),
+        }
+    }
+
     /// Whether the row's cursor lies before what is wanted. A value that is no timestamp is not: reading it says what is wrong with it.
     fn is_before_floor(&self, row: &rusqlite::Row<'_>) -> bool {
         let Some((at, first)) = self.floor else { return false };
         let value = row.get_ref(at).unwrap_or(ValueRef::Null);
-        matches!(decode(value, self.schema.field(at).data_type(), self.zone), Ok(Some(Scalar::Instant(micros))) if micros < first)
+        matches!(self.decode(value, at), Ok(Some(Scalar::Instant(micros))) if micros < first)
     }
 
     /// Whether only certain keys are wanted and this is none of them. A key that cannot be read is: reading it says what is wrong with it.
@@ -235,7 +263,7 @@ impl Plan {
 
     fn cell(&self, row: &rusqlite::Row<'_>, at: usize) -> Option<serde_json::Value> {
         let data_type = self.schema.field(at).data_type();
-        match decode(row.get_ref(at).ok()?, data_type, self.zone) {
+        match self.decode(row.get_ref(at).ok()?, at) {
             Ok(Some(scalar)) => Some(scalar_json(&scalar, scale_of(data_type))),
             _ => None,
         }

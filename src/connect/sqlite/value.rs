@@ -7,19 +7,16 @@ use serde_json::Value;
 
 use super::text::InstantForm;
 use crate::connect::cells::Fault;
+use crate::connect::chosen;
 use crate::connect::instant::{date_text, from_local, parse_date, parse_moment};
 use crate::connect::value::{Scalar, decimal_text, decimal_unscaled, scalar_of, scale_of};
+use crate::project::ColumnType;
 
 /// Reads a stored value as one of `data_type`. `zone` is that of timestamps without one.
 pub(super) fn decode<'a>(value: ValueRef<'a>, data_type: &DataType, zone: Option<Tz>) -> Result<Option<Scalar<'a>>, Fault> {
     let scalar = match (data_type, value) {
         (_, ValueRef::Null) => return Ok(None),
         (DataType::Int64, ValueRef::Integer(integer)) => Scalar::Integer(integer),
-        (DataType::Int32, ValueRef::Integer(integer)) if i32::try_from(integer).is_ok() => Scalar::Integer(integer),
-        // Only in columns whose type the stream chooses: SQLite itself makes numbers of texts that look like some.
-        (DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Boolean, ValueRef::Text(text)) => {
-            from_text(utf8(text)?.trim(), data_type).ok_or_else(|| misfit(data_type, value))?
-        }
         (DataType::Boolean, ValueRef::Integer(flag @ (0 | 1))) => Scalar::Boolean(flag == 1),
         (DataType::Float64, ValueRef::Real(real)) => Scalar::Double(real),
         (DataType::Float64, ValueRef::Integer(integer)) => exact_double(integer)?,
@@ -36,21 +33,20 @@ pub(super) fn decode<'a>(value: ValueRef<'a>, data_type: &DataType, zone: Option
     Ok(Some(scalar))
 }
 
-fn utf8(text: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(text).map_err(|error| Fault::value(format!("the text is not valid UTF-8 (byte {})", error.valid_up_to())))
+/// Reads a stored value as the type that the connector chose, from its text.
+pub(super) fn decode_as<'a>(value: ValueRef<'a>, choice: ColumnType, zone: Option<Tz>) -> Result<Option<Scalar<'a>>, Fault> {
+    let number = match value {
+        ValueRef::Null => return Ok(None),
+        ValueRef::Text(text) => return chosen::read(utf8(text)?, choice, zone).map(Some),
+        ValueRef::Blob(_) => return Err(misfit(&chosen::data_type(choice), value)),
+        ValueRef::Integer(integer) => integer.to_string(),
+        ValueRef::Real(real) => real.to_string(),
+    };
+    chosen::read(&number, choice, zone).map(|scalar| Some(scalar.into_owned()))
 }
 
-fn from_text<'a>(text: &str, data_type: &DataType) -> Option<Scalar<'a>> {
-    match data_type {
-        DataType::Int32 => text.parse::<i32>().ok().map(|integer| Scalar::Integer(integer.into())),
-        DataType::Int64 => text.parse().ok().map(Scalar::Integer),
-        DataType::Float64 => text.parse().ok().filter(|double: &f64| double.is_finite()).map(Scalar::Double),
-        _ => match text {
-            "true" | "t" | "1" => Some(Scalar::Boolean(true)),
-            "false" | "f" | "0" => Some(Scalar::Boolean(false)),
-            _ => None,
-        },
-    }
+fn utf8(text: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(text).map_err(|error| Fault::value(format!("the text is not valid UTF-8 (byte {})", error.valid_up_to())))
 }
 
 fn exact_double<'a>(integer: i64) -> Result<Scalar<'a>, Fault> {
@@ -110,7 +106,6 @@ fn misfit(data_type: &DataType, value: ValueRef<'_>) -> Fault {
         ValueRef::Blob(bytes) => format!("a blob of {} bytes", bytes.len()),
     };
     let expected = match data_type {
-        DataType::Int32 => "an integer of 32 bits",
         DataType::Int64 => "an integer",
         DataType::Boolean => "0 or 1",
         DataType::Float64 => "a number",
@@ -191,6 +186,23 @@ mod tests {
         );
         assert_eq!(read(ValueRef::Text(b"2026-07-01 12:00:00"), &instant_type()), Ok(json!("2026-07-01T10:00:00Z")));
         assert_eq!(decode(ValueRef::Text(b"2026-07-01 12:00:00"), &instant_type(), None), Err(Fault::NoZone));
+    }
+
+    #[test]
+    fn a_chosen_type_reads_the_text_of_whatever_is_stored() {
+        let read = |value, choice| {
+            let scalar = decode_as(value, choice, Some(Berlin)).map_err(|fault| fault.describe().to_owned())?;
+            Ok::<_, String>(scalar.map(|scalar| scalar_json(&scalar, 2)))
+        };
+        assert_eq!(read(ValueRef::Integer(7), ColumnType::Text), Ok(Some(json!("7"))));
+        assert_eq!(read(ValueRef::Text(b"007"), ColumnType::Integer), Ok(Some(json!(7))));
+        assert_eq!(read(ValueRef::Real(1.25), ColumnType::Decimal { precision: 9, scale: 2 }), Ok(Some(json!("1.25"))));
+        assert_eq!(read(ValueRef::Null, ColumnType::Date), Ok(None));
+        assert_eq!(
+            read(ValueRef::Integer(1 << 40), ColumnType::Integer),
+            Err("\"1099511627776\" is not exactly an integer of 32 bits".into())
+        );
+        assert!(read(ValueRef::Blob(&[1]), ColumnType::Long).is_err());
     }
 
     proptest! {
