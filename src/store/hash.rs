@@ -16,6 +16,10 @@ const SPREAD: u128 = 0x2432_6a88_85a3_08d3_1319_8a2e_0370_7345;
 const SPREAD_AGAIN: u128 = 0xb7e1_5162_8aed_2a6a_bf71_5880_9cf4_f3c7;
 /// Salt of the last step, which keeps sums over rows from being sums over columns.
 const ROW: u128 = 0xa409_3822_299f_31d0_082e_fa98_ec4e_6c89;
+/// Salt of the words of a text.
+const TEXT: u128 = 0xe93d_7e3a_8b5c_1f67_9216_d5d9_8979_fb1b;
+/// Texts up to this length are mixed word by word, which is faster than to begin a hash; longer ones are not.
+const CHAIN_BYTES: usize = 256;
 
 /// The hash of some bytes.
 pub(super) fn of_bytes(bytes: &[u8]) -> u128 {
@@ -52,6 +56,7 @@ impl RowHasher {
 }
 
 /// A bijection of `value` in which every bit of the result depends on every bit of it.
+#[inline(always)] // called for every value, in a crate that is compiled with few optimisations
 fn mix(value: u128, salt: u128) -> u128 {
     let spread = (value ^ salt).wrapping_mul(SPREAD);
     let spread = (spread ^ (spread >> 64)).wrapping_mul(SPREAD_AGAIN);
@@ -107,16 +112,26 @@ fn signed(value: i64) -> u128 {
 }
 
 /// Short values as they are with their length, longer ones hashed.
+#[inline(always)]
 fn word(bytes: &[u8]) -> u128 {
-    let mut word = [0; 16];
-    match word.split_last_mut() {
-        Some((length, start)) if bytes.len() <= start.len() => {
-            start[..bytes.len()].copy_from_slice(bytes);
-            *length = bytes.len() as u8;
-            u128::from_le_bytes(word)
-        }
-        _ => of_bytes(bytes),
+    if bytes.len() < 16 {
+        return padded(bytes);
     }
+    if bytes.len() > CHAIN_BYTES {
+        return of_bytes(bytes);
+    }
+    let (words, rest) = bytes.as_chunks();
+    let chain = words.iter().fold(0, |chain, word| mix(u128::from_le_bytes(*word) ^ chain, TEXT));
+    mix(padded(rest) ^ chain, TEXT)
+}
+
+/// Less than 16 bytes, and how many they are.
+#[inline(always)]
+fn padded(bytes: &[u8]) -> u128 {
+    let mut word = [0; 16];
+    word[15] = bytes.len() as u8;
+    word[..bytes.len()].copy_from_slice(bytes);
+    u128::from_le_bytes(word)
 }
 
 #[cfg(test)]
@@ -138,15 +153,16 @@ mod tests {
     #[test]
     fn only_equal_rows_have_equal_hashes() {
         let numbers = [None, Some(0), Some(1), Some(-1), Some(1 << 32), Some(i64::MIN), Some(i64::MAX)];
-        let long = "x".repeat(40);
-        let texts =
-            [None, Some(""), Some("\0"), Some("a"), Some("a\0"), Some("fifteen bytes.."), Some("sixteen bytes..."), Some(&long)];
+        let longs: Vec<String> = [15, 16, 17, 31, 32, 33, 255, 256, 257].map(|length| "x".repeat(length)).into();
+        let swapped = ["a", "b"].map(|first| first.repeat(16) + &if first == "a" { "b" } else { "a" }.repeat(16));
+        let texts = [None, Some(""), Some("\0"), Some("a"), Some("a\0"), Some("b")].into_iter();
+        let texts: Vec<Option<&str>> = texts.chain(longs.iter().chain(&swapped).map(|text| Some(text.as_str()))).collect();
         let mut rows = Vec::new();
         for a in numbers {
             for b in numbers {
-                for c in texts {
-                    for d in texts {
-                        rows.push((a, b, c, d));
+                for c in &texts {
+                    for d in &texts {
+                        rows.push((a, b, *c, *d));
                     }
                 }
             }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use roaring::RoaringBitmap;
 
 use crate::base::TableName;
@@ -48,6 +49,12 @@ pub(super) struct Written {
     /// Rows of the change feed. None are needed where files are only added.
     pub(super) changes: Vec<DataFile>,
 }
+
+/// How much larger than in a file rows are in memory, for a rough guess.
+const UNPACKED: u64 = 8;
+
+/// Rows as they were.
+type Images = BoxStream<'static, Result<RecordBatch, StoreError>>;
 
 /// A stored file that changes.
 struct Touched {
@@ -129,16 +136,13 @@ impl Upsert {
     async fn images(&self, feeds: bool, picked: Option<&Picked>) -> Result<Written, StoreError> {
         let mut feed = Feed::new(self.files.store.clone(), &self.files.table, &self.files.stem, &self.files.schema);
         let mut deleted = self.deleted.writer();
-        for file in 0..self.stored.list.len() as u32 {
-            for (rows, change) in [(self.diff.replaced.of(file), Change::Before), (self.diff.gone.of(file), Change::Delete)] {
-                let Some(rows) = rows else { continue };
-                let mut images = self.stored.rows(file, rows);
-                while let Some(batch) = images.next().await {
-                    let batch = batch?;
-                    feed.write(change, &batch).await?;
-                    if change == Change::Delete {
-                        self.delete(&mut deleted, &batch).await?;
-                    }
+        let mut lost = Box::pin(self.lost());
+        while let Some((change, mut images)) = lost.try_next().await? {
+            while let Some(batch) = images.next().await {
+                let batch = batch?;
+                feed.write(change, &batch).await?;
+                if change == Change::Delete {
+                    self.delete(&mut deleted, &batch).await?;
                 }
             }
         }
@@ -156,6 +160,32 @@ impl Upsert {
             }
         }
         Ok(Written { deleted: deleted.finish().await?, changes: feed.finish().await?, ..Written::default() })
+    }
+
+    /// Stored rows that are replaced or gone. Where they are few, several files are read side by side.
+    fn lost(&self) -> impl Stream<Item = Result<(Change, Images), StoreError>> + '_ {
+        let all = [(&self.diff.replaced, Change::Before), (&self.diff.gone, Change::Delete)];
+        let lost = all.into_iter().flat_map(|(rows, change)| {
+            let files = 0..self.stored.list.len() as u32;
+            files.filter_map(move |file| Some((file, rows.of(file)?.clone(), change)))
+        });
+        let bytes_max = (self.limits.rows_bytes / workers()) as u64;
+        let read = move |(file, rows, change): (u32, RoaringBitmap, Change)| {
+            let stored = self.stored.clone();
+            let of = &stored.list[file as usize];
+            let are_few = rows.len() * of.size_bytes * UNPACKED / of.rows_in_file().max(1) <= bytes_max;
+            let read = async move {
+                let images = stored.rows(file, &rows);
+                if !are_few {
+                    return Ok::<_, StoreError>((change, images));
+                }
+                let images: Vec<_> = images.try_collect().await?;
+                Ok((change, futures::stream::iter(images.into_iter().map(Ok)).boxed()))
+            };
+            let failed = |source| StoreError::Task { table: self.files.table.clone(), source };
+            tokio::spawn(read).map(move |done| done.map_err(failed)?)
+        };
+        futures::stream::iter(lost).map(read).buffered(workers())
     }
 
     /// Keeps rows as `…__deleted` has them.
