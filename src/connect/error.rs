@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Blame, Diagnose};
+use crate::base::{Blame, Diagnose, Retry};
 use crate::project::ProjectError;
 
 /// A driver's error, kept as the cause.
@@ -51,6 +51,7 @@ impl fmt::Display for Place {
 pub enum Role {
     Key,
     Cursor,
+    Version,
     Excluded,
     /// Its type is chosen in the connector.
     Typed,
@@ -63,20 +64,13 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Key => "key",
             Self::Cursor => "cursor",
+            Self::Version => "version",
             Self::Excluded => "excluded",
             Self::Typed => "typed",
             Self::Written => "written",
             Self::Looked => "looked up",
         })
     }
-}
-
-/// Whether a fault may pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    Never,
-    /// Over a new connection, and with it a new snapshot, no earlier than this.
-    After(Duration),
 }
 
 #[derive(Debug, thiserror::Error)]

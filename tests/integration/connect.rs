@@ -1,5 +1,6 @@
 //! Sources and targets on real SQLite files and real PostgreSQL and MariaDB servers.
 
+mod extents;
 mod mysql;
 mod postgres;
 mod postgres_read;
