@@ -5,8 +5,10 @@
 
 mod cells;
 mod change;
+mod chosen;
 mod declared;
 mod error;
+mod files;
 mod instant;
 mod postgres;
 mod sqlite;
@@ -34,6 +36,7 @@ pub async fn source(system: &System, root: &Path) -> Result<Box<dyn Source>, Con
     match scheme(system)? {
         Scheme::Sqlite => Ok(Box::new(sqlite::Source::open(system, root).await?)),
         Scheme::Postgres => Ok(Box::new(postgres::Source::open(system, secret(system)?).await?)),
+        Scheme::Files => Ok(Box::new(files::Source::open(system, root)?)),
     }
 }
 
@@ -42,6 +45,11 @@ pub async fn target(system: &System, root: &Path) -> Result<Box<dyn Target>, Con
     match scheme(system)? {
         Scheme::Sqlite => Ok(Box::new(sqlite::Target::open(system, root).await?)),
         Scheme::Postgres => Ok(Box::new(postgres::Target::open(system, secret(system)?).await?)),
+        Scheme::Files => Err(ConnectError::Address {
+            system: system.name.clone(),
+            what: "files cannot be written".into(),
+            hint: "remove the [write.…] sections from its connector.toml".into(),
+        }),
     }
 }
 
@@ -49,11 +57,12 @@ pub async fn target(system: &System, root: &Path) -> Result<Box<dyn Target>, Con
 enum Scheme {
     Sqlite,
     Postgres,
+    Files,
 }
 
 fn scheme(system: &System) -> Result<Scheme, ConnectError> {
-    match system.connector.protocol {
-        Protocol::Sql | Protocol::Files => {}
+    if system.connector.protocol == Protocol::Files {
+        return Ok(Scheme::Files);
     }
     match system.url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Scheme::Sqlite),

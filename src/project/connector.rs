@@ -11,6 +11,7 @@ use super::files::{CONTRACT_SCHEMAS, ConnectorFiles, is_identifier};
 use super::names::Names;
 use super::problems::{Problems, suggest};
 use super::section::{Document, Located, Section};
+use super::source_files;
 use super::text::{self, duration, time_zone};
 use crate::base::{Operation, TableName};
 
@@ -245,7 +246,7 @@ pub(super) fn read(name: &str, files: &ConnectorFiles, names: &Names, problems: 
     let mut streams = BTreeMap::new();
     for entry in root.entries("stream") {
         if let Some(section) = entry.section("stream").filter(|section| identifier(section, &entry.key, "a stream"))
-            && let Some(stream) = read_stream(&entry.key.value, section)
+            && let Some(stream) = read_stream(&entry.key.value, section, protocol)
         {
             streams.insert(stream.name.clone(), stream);
         }
@@ -254,6 +255,9 @@ pub(super) fn read(name: &str, files: &ConnectorFiles, names: &Names, problems: 
     let mut write_names = Vec::new();
     for entry in root.entries("write") {
         write_names.push(entry.key.value.clone());
+        if protocol == Some(Protocol::Files) {
+            root.problem(entry.key.line, "files cannot be written", Some("remove the [write.…] sections".into()));
+        }
         if let Some(section) = entry.section("write")
             && let Some(write) = read_write(&entry.key, section, files, &stream_names, &streams, names)
         {
@@ -281,9 +285,13 @@ fn identifier(section: &Section, name: &Located<String>, what: &str) -> bool {
     valid
 }
 
-fn read_stream(name: &str, section: Section) -> Option<Stream> {
+fn read_stream(name: &str, section: Section, protocol: Option<Protocol>) -> Option<Stream> {
+    let files = source_files::of_stream(&section, protocol);
     let table = section.text("table").map_or_else(|| name.to_owned(), |table| table.value);
-    let key = section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key"));
+    let key = match section.has("files") && !section.has("key") {
+        true => Some(source_files::KEY_DEFAULT.map(|column| Located { value: column.to_owned(), line: section.line }).into()),
+        false => section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key")),
+    };
     let cursor_section = section.table("cursor");
     let has_cursor = cursor_section.is_some();
     let cursor = cursor_section.and_then(read_cursor);
@@ -302,10 +310,16 @@ fn read_stream(name: &str, section: Section) -> Option<Stream> {
             section.problem(excluded.line, what, Some("remove it from `exclude`".into()));
         }
     }
+    let mode = match &files {
+        Some(_) => section.word("mode").unwrap_or(PullMode::Incremental),
+        None if has_cursor => PullMode::Incremental,
+        None => PullMode::Full,
+    };
     section.finish();
     Some(Stream {
         table,
-        mode: if has_cursor { PullMode::Incremental } else { PullMode::Full },
+        mode,
+        files,
         cursor,
         sweep_every: sweep.map(|sweep| sweep.value),
         removals,

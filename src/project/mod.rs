@@ -14,6 +14,7 @@ mod pipeline;
 mod problems;
 mod section;
 mod settings;
+mod source_files;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -33,6 +34,7 @@ pub use connector::{
 pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
+pub use source_files::bucket_options;
 pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
 
 /// Everything the user wrote, checked and resolved.
