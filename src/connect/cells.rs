@@ -1,28 +1,41 @@
-//! Rows from a system on their way into record batches.
+//! Rows from a system on their way into record batches, and what becomes of a value that does not fit its column's type: an error, or, where
+//! the stream's contract says so, a discard of the value or of its row.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder, Int64Builder,
-    RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
+    Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
 };
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 
-use super::ConnectError;
 use super::error::Place;
-use super::value::Scalar;
+use super::value::{Scalar, cell_json};
+use super::{ConnectError, Discard, Discards};
+use crate::project::Policy;
 
-/// Rows in one batch, at most: what [`super::Reading::batches`] promises.
+/// Rows in one batch, at most: what [`super::Reading::parts`] promises.
 const BATCH_ROWS_MAX: usize = 8_192;
 /// A batch of wide rows ends earlier, so that memory is bounded by bytes too.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Bytes of text for which a new batch has room at once.
+const TEXT_RESERVED_MAX: usize = 1 << 20;
+/// Of a discarded value, and of each value of a row that is left out, so much is kept.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// Why one value cannot be taken; the caller knows the column and the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The value is not one of its column's type; says what it is instead.
-    Value(Cow<'static, str>),
+    /// The value is not one of its column's type.
+    Value {
+        /// What it is instead.
+        what: Cow<'static, str>,
+        /// The value itself, as far as `what` does not say it.
+        found: Option<String>,
+    },
     /// A timestamp without zone, and the system has none.
     NoZone,
     /// The bytes do not have the shape of the column's type: it changed after it was looked up.
@@ -31,12 +44,20 @@ pub(super) enum Fault {
 
 impl Fault {
     pub(super) fn value(what: impl Into<Cow<'static, str>>) -> Self {
-        Self::Value(what.into())
+        Self::Value { what: what.into(), found: None }
+    }
+
+    /// Adds the value's own text.
+    pub(super) fn found(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Value { what, .. } => Self::Value { what, found: Some(text.into()) },
+            other => other,
+        }
     }
 
     pub(super) fn describe(&self) -> &str {
         match self {
-            Self::Value(what) => what,
+            Self::Value { what, .. } => what,
             Self::NoZone => "the timestamp has no zone, and the system declares no time_zone",
             Self::Shape => "the value does not have the column's type",
         }
@@ -45,7 +66,7 @@ impl Fault {
     pub(super) fn at(self, place: &Arc<Place>, column: &str, key: String) -> ConnectError {
         let place = Arc::clone(place);
         match self {
-            Self::Value(what) => ConnectError::Value { place, column: column.into(), key, what: what.into_owned() },
+            Self::Value { what, .. } => ConnectError::Value { place, column: column.into(), key, what: what.into_owned() },
             Self::NoZone => ConnectError::NoZone { place, column: column.into() },
             Self::Shape => ConnectError::Changed { place, what: format!("column \"{column}\" has another type now") },
         }
@@ -71,24 +92,25 @@ pub(super) enum Cells {
 }
 
 impl Cells {
-    fn new(data_type: &DataType) -> Self {
+    /// Room for `rows` values, and `bytes` of text or binary.
+    pub(super) fn new(data_type: &DataType, rows: usize, bytes: usize) -> Self {
         match data_type {
-            DataType::Int32 => Self::Int32(Int32Builder::new()),
-            DataType::Int64 => Self::Int64(Int64Builder::new()),
-            DataType::Float64 => Self::Float64(Float64Builder::new()),
-            DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
-            DataType::Date32 => Self::Date(Date32Builder::new()),
-            DataType::Decimal128(_, _) => Self::Decimal(Decimal128Builder::new().with_data_type(data_type.clone())),
+            DataType::Int32 => Self::Int32(Int32Builder::with_capacity(rows)),
+            DataType::Int64 => Self::Int64(Int64Builder::with_capacity(rows)),
+            DataType::Float64 => Self::Float64(Float64Builder::with_capacity(rows)),
+            DataType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(rows)),
+            DataType::Date32 => Self::Date(Date32Builder::with_capacity(rows)),
+            DataType::Decimal128(_, _) => Self::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(data_type.clone())),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                Self::Instant(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()))
+                Self::Instant(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(data_type.clone()))
             }
-            DataType::Binary => Self::Binary(BinaryBuilder::new()),
-            _ => Self::Utf8(StringBuilder::new()),
+            DataType::Binary => Self::Binary(BinaryBuilder::with_capacity(rows, bytes)),
+            _ => Self::Utf8(StringBuilder::with_capacity(rows, bytes)),
         }
     }
 
     /// Appends a value; returns the bytes it takes.
-    fn push(&mut self, scalar: Option<Scalar<'_>>) -> Result<usize, Fault> {
+    pub(super) fn push(&mut self, scalar: Option<Scalar<'_>>) -> Result<usize, Fault> {
         let Some(scalar) = scalar else {
             self.push_null();
             return Ok(1);
@@ -114,7 +136,7 @@ impl Cells {
         Ok(16)
     }
 
-    fn push_null(&mut self) {
+    pub(super) fn push_null(&mut self) {
         match self {
             Self::Utf8(cells) => cells.append_null(),
             Self::Int32(cells) => cells.append_null(),
@@ -128,63 +150,124 @@ impl Cells {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Utf8(cells) => Arc::new(cells.finish()),
-            Self::Int32(cells) => Arc::new(cells.finish()),
-            Self::Int64(cells) => Arc::new(cells.finish()),
-            Self::Float64(cells) => Arc::new(cells.finish()),
-            Self::Boolean(cells) => Arc::new(cells.finish()),
-            Self::Date(cells) => Arc::new(cells.finish()),
-            Self::Decimal(cells) => Arc::new(cells.finish()),
-            Self::Instant(cells) => Arc::new(cells.finish()),
-            Self::Binary(cells) => Arc::new(cells.finish()),
+    /// The column so far; the next one gets as much room, because its batch is probably alike.
+    pub(super) fn finish(&mut self, data_type: &DataType, rows: usize) -> ArrayRef {
+        let bytes = match self {
+            Self::Utf8(cells) => cells.values_slice().len().min(TEXT_RESERVED_MAX),
+            Self::Binary(cells) => cells.values_slice().len().min(TEXT_RESERVED_MAX),
+            _ => 0,
+        };
+        match std::mem::replace(self, Self::new(data_type, rows, bytes)) {
+            Self::Utf8(mut cells) => Arc::new(cells.finish()),
+            Self::Int32(mut cells) => Arc::new(cells.finish()),
+            Self::Int64(mut cells) => Arc::new(cells.finish()),
+            Self::Float64(mut cells) => Arc::new(cells.finish()),
+            Self::Boolean(mut cells) => Arc::new(cells.finish()),
+            Self::Date(mut cells) => Arc::new(cells.finish()),
+            Self::Decimal(mut cells) => Arc::new(cells.finish()),
+            Self::Instant(mut cells) => Arc::new(cells.finish()),
+            Self::Binary(mut cells) => Arc::new(cells.finish()),
         }
     }
 }
 
-/// Collects rows into batches of a bounded size and refuses a key without value.
+/// A value of the batch being filled that does not fit.
+struct Misfit {
+    row: usize,
+    drops_row: bool,
+    discard: Discard,
+}
+
+/// Collects rows into batches of a bounded size, refuses a key without value, and keeps the stream's contract about values.
 pub(super) struct Batcher {
     place: Arc<Place>,
     schema: SchemaRef,
     cells: Vec<Cells>,
     is_key: Vec<bool>,
+    values: Policy,
+    discards: Discards,
+    misfits: Vec<Misfit>,
     rows: usize,
     bytes: usize,
     rows_before: u64,
 }
 
 impl Batcher {
+    /// One for which a value that does not fit is an error.
     pub(super) fn new(place: Arc<Place>, schema: SchemaRef, key: &[String]) -> Self {
-        let cells = schema.fields().iter().map(|field| Cells::new(field.data_type())).collect();
+        let cells = schema.fields().iter().map(|field| Cells::new(field.data_type(), 0, 0)).collect();
         let is_key = schema.fields().iter().map(|field| key.contains(field.name())).collect();
-        Self { place, schema, cells, is_key, rows: 0, bytes: 0, rows_before: 0 }
+        let (values, discards) = (Policy::Freeze, Discards::default());
+        Self { place, schema, cells, is_key, values, discards, misfits: Vec::new(), rows: 0, bytes: 0, rows_before: 0 }
     }
 
-    /// Sets `column` of the current row. Every column of a row is set once, before [`Self::end_row`]. `key` describes the row in an error.
+    /// Does with a value that does not fit what `values` says ([`crate::project::StreamContract::values`]); notes it in `discards`.
+    pub(super) fn with_policy(self, values: Policy, discards: Discards) -> Self {
+        Self { values, discards, ..self }
+    }
+
+    /// Sets `column` of the current row. Every column of a row is set once, before [`Self::end_row`]. `key` describes the row.
     pub(super) fn push(
         &mut self,
         column: usize,
         scalar: Result<Option<Scalar<'_>>, Fault>,
         key: impl FnOnce() -> String,
     ) -> Result<(), ConnectError> {
-        let name = || self.schema.field(column).name().clone();
-        let scalar = match scalar {
-            Ok(None) if self.is_key[column] => {
-                let row = self.rows_before + self.rows as u64 + 1;
-                return Err(ConnectError::KeyNull { place: Arc::clone(&self.place), column: name(), row });
-            }
-            Ok(scalar) => scalar,
-            Err(fault) => return Err(fault.at(&self.place, &name(), key())),
+        let pushed = match scalar {
+            Ok(None) => return self.push_null(column),
+            Ok(scalar) => self.cells[column].push(scalar),
+            Err(fault) => Err(fault),
         };
-        match self.cells[column].push(scalar) {
+        match pushed {
             Ok(bytes) => self.bytes += bytes,
-            Err(fault) => return Err(fault.at(&self.place, &name(), key())),
+            Err(fault) => self.misfit(column, fault, key)?,
         }
         Ok(())
     }
 
+    /// Sets `column` of the current row to null.
+    pub(super) fn push_null(&mut self, column: usize) -> Result<(), ConnectError> {
+        if self.is_key[column] {
+            let row = self.rows_before + self.rows as u64 + 1;
+            let column = self.schema.field(column).name().clone();
+            return Err(ConnectError::KeyNull { place: Arc::clone(&self.place), column, row });
+        }
+        self.cells[column].push_null();
+        Ok(())
+    }
+
+    /// The column to append to, for sources that know how to without a [`Scalar`]; they tell the bytes of each row by [`Self::add_bytes`].
+    #[inline]
+    pub(super) fn cells(&mut self, column: usize) -> &mut Cells {
+        &mut self.cells[column]
+    }
+
+    #[inline]
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// Sets `column` of the current row, whose value does not fit, to null and discards it or the row, or refuses it. A key is never null: its
+    /// row goes.
+    #[cold]
+    pub(super) fn misfit(&mut self, column: usize, fault: Fault, key: impl FnOnce() -> String) -> Result<(), ConnectError> {
+        let name = self.schema.field(column).name();
+        let drops_row = match (self.values, fault) {
+            (Policy::DiscardValue | Policy::DiscardRow, Fault::Value { what, found }) => {
+                let value = found.map(|text| text.chars().take(SHOWN_CHARS_MAX).collect()).unwrap_or_default();
+                let discard = Discard { key: key(), column: name.clone(), reason: what.into_owned(), value, row: None };
+                let drops_row = self.values == Policy::DiscardRow || self.is_key[column];
+                self.misfits.push(Misfit { row: self.rows, drops_row, discard });
+                drops_row
+            }
+            (_, fault) => return Err(fault.at(&self.place, name, key())),
+        };
+        self.cells[column].push_null();
+        Ok(())
+    }
+
     /// Ends the current row; yields a batch when it is full.
+    #[inline]
     pub(super) fn end_row(&mut self) -> Result<Option<RecordBatch>, ConnectError> {
         self.rows += 1;
         if self.rows >= BATCH_ROWS_MAX || self.bytes >= BATCH_BYTES_MAX { self.flush() } else { Ok(None) }
@@ -195,15 +278,50 @@ impl Batcher {
         if self.rows == 0 {
             return Ok(None);
         }
-        let columns = self.cells.iter_mut().map(Cells::finish).collect();
+        let fields = self.schema.fields().iter();
+        let columns =
+            self.cells.iter_mut().zip(fields).map(|(cells, field)| cells.finish(field.data_type(), self.rows)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|source| ConnectError::Batch { place: Arc::clone(&self.place), source })?;
+        let failed = |source: ArrowError| ConnectError::Batch { place: Arc::clone(&self.place), source };
+        let mut batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(failed)?;
+        if !self.misfits.is_empty() {
+            let misfits = std::mem::take(&mut self.misfits);
+            batch = self.without(batch, misfits)?;
+        }
         self.rows_before += self.rows as u64;
         self.rows = 0;
         self.bytes = 0;
-        Ok(Some(batch))
+        Ok((batch.num_rows() > 0).then_some(batch))
     }
+
+    /// Notes what does not fit, now that the other values of its row are known, and takes out the rows that go.
+    fn without(&self, batch: RecordBatch, misfits: Vec<Misfit>) -> Result<RecordBatch, ConnectError> {
+        let mut keeps = vec![true; batch.num_rows()];
+        for Misfit { row, drops_row, mut discard } in misfits {
+            if drops_row {
+                discard.row = Some(row_json(&batch, row));
+            }
+            keeps[row] &= !drops_row;
+            if !self.discards.note(discard) {
+                return Err(ConnectError::TooManyDiscards { place: Arc::clone(&self.place) });
+            }
+        }
+        let failed = |source: ArrowError| ConnectError::Batch { place: Arc::clone(&self.place), source };
+        filter_record_batch(&batch, &BooleanArray::from(keeps)).map_err(failed)
+    }
+}
+
+/// A row as a JSON object; long values are cut.
+fn row_json(batch: &RecordBatch, row: usize) -> String {
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+    let cells = columns.map(|(field, column)| {
+        let value = match cell_json(column, row) {
+            serde_json::Value::String(text) => text.chars().take(SHOWN_CHARS_MAX).collect::<String>().into(),
+            other => other,
+        };
+        (field.name().clone(), value)
+    });
+    serde_json::Value::Object(cells.collect()).to_string()
 }
 
 /// The schema of a reading. Every column may be null, so that it does not depend on what is declared as the key.
@@ -214,6 +332,8 @@ pub(super) fn schema_of<'a>(columns: impl IntoIterator<Item = (&'a str, &'a Data
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn batcher() -> Batcher {
@@ -240,6 +360,50 @@ mod tests {
         let wide = "x".repeat(BATCH_BYTES_MAX / 2);
         assert!(push_row(&mut rows, Some(1), &wide).unwrap().is_none());
         assert_eq!(push_row(&mut rows, Some(2), &wide).unwrap().unwrap().num_rows(), 2);
+    }
+
+    #[test]
+    fn values_that_do_not_fit_go_as_the_contract_says() {
+        let batch_of = |policy| {
+            let discards = Discards::default();
+            let mut rows = batcher().with_policy(policy, discards.clone());
+            for (id, fits) in [(1, true), (2, false), (3, true)] {
+                let note = if fits { Ok(Some(Scalar::Text("x".into()))) } else { Err(Fault::value("no text").found("\u{1}")) };
+                rows.push(0, Ok(Some(Scalar::Integer(id))), String::new)?;
+                rows.push(1, note, || format!("id={id}"))?;
+                assert!(rows.end_row()?.is_none());
+            }
+            rows.push(0, Err(Fault::value("no number")), || "id=?".into())?;
+            rows.push(1, Ok(None), String::new)?;
+            rows.end_row()?;
+            let batch = rows.flush()?.unwrap();
+            let noted = discards.take().into_iter().map(|noted| (noted.key, noted.column, noted.value, noted.row));
+            let cells = (0..batch.num_rows()).map(|row| (cell_json(batch.column(0), row), cell_json(batch.column(1), row)));
+            Ok::<_, ConnectError>((cells.collect::<Vec<_>>(), noted.collect::<Vec<_>>()))
+        };
+        let said = batch_of(Policy::Freeze).unwrap_err().to_string();
+        assert_eq!(said, "system \"erp\", stream \"items\", column \"note\", row id=2: no text");
+        let noted = |key: &str, column: &str, value: &str, row: Option<&str>| {
+            (key.to_owned(), column.to_owned(), value.to_owned(), row.map(str::to_owned))
+        };
+        let (rows, discards) = batch_of(Policy::DiscardValue).unwrap();
+        assert_eq!(rows, [(json!(1), json!("x")), (json!(2), json!(null)), (json!(3), json!("x"))]);
+        let key_gone = noted("id=?", "id", "", Some(r#"{"id":null,"note":null}"#));
+        assert_eq!(discards, [noted("id=2", "note", "\u{1}", None), key_gone.clone()], "a key is never null: its row goes");
+        let (rows, discards) = batch_of(Policy::DiscardRow).unwrap();
+        assert_eq!(rows, [(json!(1), json!("x")), (json!(3), json!("x"))]);
+        assert_eq!(discards, [noted("id=2", "note", "\u{1}", Some(r#"{"id":2,"note":null}"#)), key_gone]);
+    }
+
+    #[test]
+    fn discards_have_an_end() {
+        let mut rows = batcher().with_policy(Policy::DiscardRow, Discards::default());
+        let error = (0..1_000_000).find_map(|id| {
+            rows.push(0, Ok(Some(Scalar::Integer(id))), String::new).ok()?;
+            rows.push(1, Err(Fault::value("no text")), || "id".into()).ok()?;
+            rows.end_row().err()
+        });
+        assert!(matches!(error, Some(ConnectError::TooManyDiscards { .. })));
     }
 
     #[test]

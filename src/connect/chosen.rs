@@ -39,7 +39,7 @@ pub(super) fn read<'a>(text: &'a str, choice: ColumnType, zone: Option<Tz>) -> R
     };
     scalar.ok_or_else(|| {
         let shown: String = text.chars().take(40).collect(); // a long text must not flood the message
-        Fault::value(format!("\"{shown}\" is not exactly {}", spoken(choice)))
+        Fault::value(format!("\"{shown}\" is not exactly {}", spoken(choice))).found(text)
     })
 }
 

@@ -8,12 +8,13 @@ use super::error::{Place, Role, nearest_name};
 use super::{ConnectError, CursorValue};
 use crate::project::{CursorKind, Stream};
 
-/// Refuses a stream whose key, cursor or excluded columns are not in the table, or whose key or cursor is excluded.
+/// Refuses a stream whose key, cursor, typed or excluded columns are not in the table, or whose key or cursor is excluded.
 pub(super) fn check_names(place: &Arc<Place>, stream: &Stream, columns: &[&str]) -> Result<(), ConnectError> {
     let cursor = stream.cursor.iter().map(|cursor| (&cursor.field, Role::Cursor));
     let excluded = stream.exclude.iter().map(|column| (column, Role::Excluded));
     let needed = stream.key.iter().map(|column| (column, Role::Key)).chain(cursor);
-    for (column, role) in needed.clone().chain(excluded) {
+    let typed = stream.types.keys().map(|column| (column, Role::Typed));
+    for (column, role) in needed.clone().chain(typed).chain(excluded) {
         check_column(place, &stream.table, columns, column, role)?;
     }
     match needed.into_iter().find(|(column, _)| stream.exclude.contains(column)) {
@@ -93,17 +94,13 @@ fn spoken(data_type: &DataType) -> &'static str {
 mod tests {
     use super::*;
     use crate::base::Diagnose;
-    use crate::project::{Cursor, Removals};
+    use crate::project::Cursor;
 
     fn stream(key: &str, cursor: Option<(&str, CursorKind)>, exclude: &[&str]) -> Stream {
         Stream {
-            name: "items".into(),
-            table: "items".into(),
-            key: vec![key.into()],
             cursor: cursor.map(|(field, kind)| Cursor { field: field.into(), kind, lookback: 0 }),
-            sweep_every: None,
-            removals: Removals::Few,
             exclude: exclude.iter().map(|column| (*column).into()).collect(),
+            ..Stream::new("items", vec![key.into()])
         }
     }
 

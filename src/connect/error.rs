@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{Blame, Diagnose};
 use crate::project::ProjectError;
@@ -51,6 +52,8 @@ pub enum Role {
     Key,
     Cursor,
     Excluded,
+    /// Its type is chosen in the connector.
+    Typed,
     Written,
     Looked,
 }
@@ -61,10 +64,19 @@ impl fmt::Display for Role {
             Self::Key => "key",
             Self::Cursor => "cursor",
             Self::Excluded => "excluded",
+            Self::Typed => "typed",
             Self::Written => "written",
             Self::Looked => "looked up",
         })
     }
+}
+
+/// Whether a fault may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    Never,
+    /// Over a new connection, and with it a new snapshot, no earlier than this.
+    After(Duration),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +124,9 @@ pub enum ConnectError {
     /// One value cannot be read as its column's type without loss.
     #[error("{place}, column \"{column}\", row {key}: {what}")]
     Value { place: Arc<Place>, column: String, key: String, what: String },
+    /// The contract leaves out what does not fit, but not without end.
+    #[error("{place}: too many rows and values do not fit their columns' types")]
+    TooManyDiscards { place: Arc<Place> },
     #[error("{place}: row {row} of this read has no value in key column \"{column}\"")]
     KeyNull { place: Arc<Place>, column: String, row: u64 },
     /// The table's shape changed while it was read.
@@ -126,6 +141,9 @@ pub enum ConnectError {
     Locked { system: String, doing: String, source: Cause },
     #[error("system \"{system}\": the connection was lost while {doing}")]
     Lost { system: String, doing: String, source: Cause },
+    /// The system runs, but takes no more connections or work now.
+    #[error("system \"{system}\": has no room for the hub while {doing}")]
+    Busy { system: String, doing: String, source: Cause },
     /// Anything else that the system answered.
     #[error("system \"{system}\": failed while {doing}")]
     Failed { system: String, doing: String, source: Cause },
@@ -161,17 +179,32 @@ impl Diagnose for ConnectError {
             | Self::UnknownType { .. }
             | Self::NoZone { .. }
             | Self::Value { .. }
+            | Self::TooManyDiscards { .. }
             | Self::KeyNull { .. }
             | Self::NoFiles { .. }
             | Self::Changed { .. } => Some(self.reading_hint()),
-            Self::Denied { .. } | Self::Timeout { .. } | Self::Locked { .. } | Self::Lost { .. } | Self::Failed { .. } => {
-                Some(self.answer_hint().into())
-            }
+            Self::Denied { .. }
+            | Self::Timeout { .. }
+            | Self::Locked { .. }
+            | Self::Lost { .. }
+            | Self::Busy { .. }
+            | Self::Failed { .. } => Some(self.answer_hint().into()),
         }
     }
 }
 
 impl ConnectError {
+    /// Whether the same reading may succeed later. Each implementation chose the variant where it saw the system's code.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unreachable { .. } | Self::Lost { .. } | Self::Busy { .. } => Retry::After(Duration::from_secs(2)),
+            // Whoever holds the lock needs time; a shape that changed is read anew in the next snapshot.
+            Self::Locked { .. } => Retry::After(Duration::from_secs(5)),
+            Self::Changed { .. } => Retry::After(Duration::from_secs(1)),
+            _ => Retry::Never,
+        }
+    }
+
     /// For failures before anything was read.
     fn opening_hint(&self) -> &'static str {
         match self {
@@ -199,10 +232,15 @@ impl ConnectError {
             Self::CursorKind { .. } => {
                 "choose a timestamp or integer column as cursor in connector.toml, or leave the cursor out: then every pull compares the whole table".into()
             }
-            Self::UnknownType { column, .. } => format!("add \"{column}\" to the stream's `exclude` in connector.toml"),
+            Self::UnknownType { column, .. } => format!(
+                "choose what it becomes with types = {{ {column} = \"text\" }} in connector.toml, or add \"{column}\" to the stream's `exclude`"
+            ),
             Self::NoZone { .. } => "set time_zone (for example \"Europe/Berlin\") in connector.toml or for the system in loopline.toml".into(),
-            Self::Value { column, .. } => {
-                format!("correct the row in the source, or add \"{column}\" to the stream's `exclude` in connector.toml")
+            Self::Value { column, .. } => format!(
+                "correct the row in the source, or say in connector.toml what to do: types = {{ {column} = \"text\" }}, or contract = {{ values = \"discard_row\" }}, or add \"{column}\" to the stream's `exclude`"
+            ),
+            Self::TooManyDiscards { .. } => {
+                "look at what the source holds now; if these values are as they should be, choose other `types` in connector.toml".into()
             }
             Self::NoFiles { taken: 0, .. } => "check the pattern in connector.toml and the system's `url`; names are case-sensitive".into(),
             Self::NoFiles { .. } => {
@@ -221,6 +259,7 @@ impl ConnectError {
                 "try again when the system is less busy; for a large table declare a cursor, so that less is read at once"
             }
             Self::Locked { .. } => "try again; another program holds a lock on these rows",
+            Self::Busy { .. } => "try again later, lower load.connections, or let the database take more connections",
             Self::Lost { .. } => "check the network and the database's own log, then try again",
             _ => "the cause is the database's own message; correct the declaration or the database, then try again",
         }

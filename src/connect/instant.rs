@@ -165,6 +165,9 @@ impl Text<'_> {
 
 /// The instant at which the clocks of `zone` show `local_micros`; see the module for clock changes. `None` outside of chrono's years.
 pub(super) fn from_local(local_micros: i64, zone: Tz) -> Option<i64> {
+    if zone == Tz::UTC {
+        return Some(local_micros);
+    }
     let local = DateTime::from_timestamp_micros(local_micros)?.naive_utc();
     if let Some(instant) = zone.from_local_datetime(&local).earliest() {
         return Some(instant.timestamp_micros());

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Row, RowChange, Secret};
 use crate::project::{Protocol, Stream, System};
 
-pub use error::{ConnectError, Object, Place, Role};
+pub use error::{ConnectError, Object, Place, Retry, Role};
 pub use value::{canonical_json, cell_json};
 
 /// Opens `system` for reading: one snapshot, which every stream read through it shares. `root` is what relative addresses start from.
@@ -161,7 +161,18 @@ pub type Part = BoxStream<'static, Result<RecordBatch, ConnectError>>;
 
 /// Where the parts of a reading note what they leave out; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Discards(Arc<Mutex<Vec<Discard>>>);
+pub struct Discards(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    list: Vec<Discard>,
+    count: usize,
+    bytes: usize,
+}
+
+/// Discards of one reading: more are no exceptions any more, and all are in memory until the reading ends.
+const DISCARDS_MAX: usize = 100_000;
+const DISCARD_BYTES_MAX: usize = 64 << 20;
 
 /// A row, or one value of it, that a stream's contract leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -178,13 +189,20 @@ pub struct Discard {
 }
 
 impl Discards {
-    pub fn note(&self, discard: Discard) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(discard);
+    /// Keeps a discard; `false` where there are so many that the reading must end.
+    #[must_use]
+    pub fn note(&self, discard: Discard) -> bool {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.count += 1;
+        kept.bytes +=
+            discard.key.len() + discard.reason.len() + discard.value.len() + discard.row.as_ref().map_or(0, String::len);
+        kept.list.push(discard);
+        kept.count <= DISCARDS_MAX && kept.bytes <= DISCARD_BYTES_MAX
     }
 
     /// What was noted so far; the list is empty afterwards.
     pub fn take(&self) -> Vec<Discard> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).list)
     }
 }
 

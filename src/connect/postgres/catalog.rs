@@ -6,15 +6,18 @@
 //! | `int2`, `int4` | Int32 |
 //! | `int8` | Int64 |
 //! | `float4`, `float8` | Float64 |
-//! | `numeric(p,s)` | Decimal128(p, s); without digits (38, 10): a value that does not fit is an error |
-//! | `date` | Date32 |
-//! | `timestamp`, `timestamptz` | Timestamp in UTC, the former read in the system's zone |
+//! | `numeric(p,s)` | Decimal128(p, s); without digits (38, 10): a value that does not fit is a misfit; more than 38 digits are not read |
+//! | `date` | Date32; infinity is a misfit |
+//! | `timestamp`, `timestamptz` | Timestamp in UTC, the former read in the system's zone; infinity is a misfit |
 //! | `bytea` | Binary |
 //! | `text`, `varchar`, `name`, `"char"`, `citext`, enums, `json` | Utf8 |
 //! | `char(n)` | Utf8 without the blanks that pad it |
-//! | `uuid`, `jsonb`, `xml`, `time`, `timetz`, `interval` | Utf8, the server's text |
+//! | `uuid`, `jsonb`, `xml`, `time`, `timetz`, `interval`, `inet`, `cidr`, `macaddr`, `macaddr8`, `bit`, `varbit` | Utf8, the server's text |
 //! | arrays | Utf8, as JSON; cannot be written |
 //! | a domain | as the type it is made of |
+//! | others (`money`, `point`, `hstore`, ranges, …) | not at all, unless the stream's `types` choose |
+//!
+//! A column whose type the stream's `types` choose is read through the server's text, where it is not read as that type anyway.
 
 use std::sync::Arc;
 
@@ -26,10 +29,14 @@ use super::failure::failure;
 use crate::connect::ConnectError;
 use crate::connect::cells::instant_type;
 use crate::connect::change::{quoted, quoted_table};
+use crate::connect::chosen;
 use crate::connect::error::{Place, nearest_name};
+use crate::project::ColumnType;
 
 /// Digits of a numeric column that declares none.
 const OPEN_DECIMAL: (u8, i8) = (38, 10);
+/// The server's number of `text`.
+const TEXT_OID: u32 = 25;
 
 /// A table or view.
 pub(super) struct Table {
@@ -44,6 +51,8 @@ pub(super) struct Column {
     pub(super) type_name: String,
     /// The base type's name, to cast a text parameter to.
     pub(super) cast: String,
+    /// The server's number of the base type.
+    oid: u32,
     /// Digits after the second that a timestamp keeps.
     pub(super) fraction_digits: u32,
     /// `None`: a type that is not read.
@@ -75,9 +84,27 @@ pub(super) enum Kind {
     Timestamp,
     TimestampTz,
     Bytes,
+    /// Selected as the server's text and read as the type that the connector chooses.
+    Chosen(ColumnType),
 }
 
 impl Kind {
+    /// How a column that is read as `natural` is read as the type that a connector chooses.
+    fn chosen(natural: Option<Self>, choice: ColumnType) -> Self {
+        match (natural, choice) {
+            (Some(Self::Numeric { .. }), ColumnType::Decimal { precision, scale }) => Self::Numeric { precision, scale },
+            (Some(kind @ (Self::Text | Self::PaddedText | Self::TextCast)), ColumnType::Text) => kind,
+            (_, ColumnType::Text) => Self::TextCast,
+            (Some(kind @ (Self::Int2 | Self::Int4)), ColumnType::Integer)
+            | (Some(kind @ Self::Int8), ColumnType::Long)
+            | (Some(kind @ (Self::Float4 | Self::Float8)), ColumnType::Double)
+            | (Some(kind @ Self::Boolean), ColumnType::Boolean)
+            | (Some(kind @ Self::Date), ColumnType::Date)
+            | (Some(kind @ (Self::Timestamp | Self::TimestampTz)), ColumnType::Timestamp) => kind,
+            (_, choice) => Self::Chosen(choice),
+        }
+    }
+
     pub(super) fn data_type(self) -> DataType {
         match self {
             Self::Boolean => DataType::Boolean,
@@ -89,6 +116,7 @@ impl Kind {
             Self::Date => DataType::Date32,
             Self::Timestamp | Self::TimestampTz => instant_type(),
             Self::Bytes => DataType::Binary,
+            Self::Chosen(choice) => chosen::data_type(choice),
         }
     }
 }
@@ -104,9 +132,14 @@ impl Table {
 }
 
 impl Column {
-    /// The column's kind, or an error that names it; `zone` is what timestamps without zone are read in.
-    pub(super) fn readable(&self, place: &Arc<Place>, zone: Option<Tz>) -> Result<Kind, ConnectError> {
-        match self.kind {
+    /// How the column is read, or an error that names it; `zone` is what timestamps without zone are read in.
+    pub(super) fn readable(
+        &self,
+        place: &Arc<Place>,
+        zone: Option<Tz>,
+        choice: Option<ColumnType>,
+    ) -> Result<Kind, ConnectError> {
+        match choice.map_or(self.kind, |choice| Some(Kind::chosen(self.kind, choice))) {
             Some(Kind::Timestamp) if zone.is_none() => {
                 Err(ConnectError::NoZone { place: Arc::clone(place), column: self.name.clone() })
             }
@@ -119,13 +152,21 @@ impl Column {
         }
     }
 
-    /// The expression that selects the column in the form that its kind decodes.
-    pub(super) fn selected(&self) -> String {
+    /// The expression that selects the column in the form that `kind` decodes.
+    pub(super) fn selected(&self, kind: Kind) -> String {
         let name = quoted(&self.name);
-        match self.kind {
-            Some(Kind::TextCast) => format!("{name}::text"),
-            Some(Kind::Json) => format!("to_json({name})::text"),
+        match kind {
+            Kind::TextCast | Kind::Chosen(_) => format!("{name}::text"),
+            Kind::Json => format!("to_json({name})::text"),
             _ => name,
+        }
+    }
+
+    /// The server's number of the type of [`Self::selected`].
+    pub(super) fn selected_oid(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::TextCast | Kind::Chosen(_) | Kind::Json => TEXT_OID,
+            _ => self.oid,
         }
     }
 }
@@ -141,7 +182,7 @@ with recursive base(attnum, name, type_oid, typmod, shown) as (
   from base b join pg_catalog.pg_type t on t.oid = b.type_oid where t.typtype = 'd'
 )
 select b.name::text, t.typname::text, t.typtype::text, t.typcategory::text, b.typmod, b.shown,
-  pg_catalog.format_type(b.type_oid, -1)
+  pg_catalog.format_type(b.type_oid, -1), b.type_oid
 from base b join pg_catalog.pg_type t on t.oid = b.type_oid
 where t.typtype <> 'd' order by b.attnum";
 
@@ -159,6 +200,11 @@ pub(super) async fn describe(
     };
     let rows = client.query(COLUMNS, &[&sql_name]).await.map_err(fail)?;
     if rows.is_empty() {
+        let exists = "select pg_catalog.to_regclass($1::text) is not null";
+        if client.query_one(exists, &[&sql_name]).await.map_err(fail)?.try_get(0).map_err(fail)? {
+            let what = format!("table \"{table}\" was made anew after this pull began");
+            return Err(ConnectError::Changed { place: Arc::clone(place), what });
+        }
         let tables = table_names(client, schema).await.map_err(fail)?;
         let nearest = nearest_name(table, tables.iter().map(String::as_str));
         return Err(ConnectError::NoTable { place: Arc::clone(place), table: table.into(), nearest });
@@ -174,6 +220,7 @@ fn column(row: &tokio_postgres::Row) -> Result<Column, tokio_postgres::Error> {
         name: row.try_get(0)?,
         type_name: row.try_get(5)?,
         cast: row.try_get(6)?,
+        oid: row.try_get(7)?,
         fraction_digits: u32::try_from(typmod).map_or(6, |digits| digits.min(6)),
         kind: kind_of(base, class, category, typmod),
     })
@@ -201,7 +248,8 @@ fn kind_of(base: &str, class: &str, category: &str, typmod: i32) -> Option<Kind>
         ("float8", ..) => Kind::Float8,
         ("text" | "varchar" | "char" | "name" | "json" | "citext", ..) => Kind::Text,
         ("bpchar", ..) => Kind::PaddedText,
-        ("uuid" | "jsonb" | "xml" | "time" | "timetz" | "interval", ..) => Kind::TextCast,
+        ("uuid" | "jsonb" | "xml" | "time" | "timetz" | "interval", ..)
+        | ("inet" | "cidr" | "macaddr" | "macaddr8" | "bit" | "varbit", ..) => Kind::TextCast,
         ("numeric", ..) => numeric(typmod)?,
         ("date", ..) => Kind::Date,
         ("timestamp", ..) => Kind::Timestamp,

@@ -15,15 +15,20 @@ pub(super) fn failure(system: &str, doing: &str, error: Error) -> ConnectError {
     let source: Cause = error.into();
     match code {
         Some(SqlState::INSUFFICIENT_PRIVILEGE) => ConnectError::Denied { system, doing, source },
-        Some(SqlState::QUERY_CANCELED | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) => {
-            ConnectError::Timeout { system, doing, source }
-        }
+        Some(SqlState::QUERY_CANCELED) => ConnectError::Timeout { system, doing, source },
         Some(SqlState::LOCK_NOT_AVAILABLE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE) => {
             ConnectError::Locked { system, doing, source }
         }
-        Some(SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW) => {
+        Some(SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) => {
             ConnectError::Lost { system, doing, source }
         }
+        Some(
+            SqlState::CANNOT_CONNECT_NOW
+            | SqlState::TOO_MANY_CONNECTIONS
+            | SqlState::CONFIGURATION_LIMIT_EXCEEDED
+            | SqlState::OUT_OF_MEMORY
+            | SqlState::DISK_FULL,
+        ) => ConnectError::Busy { system, doing, source },
         None if lost => ConnectError::Lost { system, doing, source },
         _ => ConnectError::Failed { system, doing, source },
     }

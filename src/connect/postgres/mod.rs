@@ -1,14 +1,20 @@
 //! PostgreSQL, read through its binary `copy`.
 //!
-//! A source is one connection in one `repeatable read, read only` transaction: all its streams show the same instant. A target is one
-//! connection; a slice of changes is one transaction with a savepoint for each change.
+//! A source is one `repeatable read, read only` transaction, whose snapshot further connections import: all its streams show the same instant.
+//! A large table is read in ranges of pages by all of them. A target is one connection; a slice of changes is one transaction with a savepoint
+//! for each change.
 
 mod address;
 mod catalog;
 mod copy;
 mod decode;
+mod encode;
 mod failure;
+mod part;
+mod plan;
+mod relation;
 mod session;
+mod snapshot;
 mod source;
 mod target;
 

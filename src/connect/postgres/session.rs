@@ -19,12 +19,19 @@ use crate::project::System;
 /// How the hub shows up in the server's own lists.
 const APPLICATION_NAME: &str = "loopline";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest single read; a snapshot that is held for longer keeps the server from cleaning up.
-const READ_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// The longest single statement of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a write waits for a row that someone else holds.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
+const WRITE_LOCK_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a read waits for a table that someone alters.
+const READ_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// A line on which nothing comes is probed after this long, and given up after that many probes without answer: a dead network must not
+/// look like a slow query.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+/// How long data that was sent may stay without acknowledgement.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,39 +45,67 @@ pub(super) struct Session {
     pub(super) client: Client,
     /// The schema of tables that are named without one; `None`: where the server's search path finds them.
     pub(super) schema: Option<String>,
+    /// How the connection is encrypted; `None` if it is not.
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Session {
+    /// Stops the statement that runs, if one does; returns once the server knows.
+    pub(super) async fn cancel(&self) -> Result<(), tokio_postgres::Error> {
+        let token = self.client.cancel_token();
+        match &self.tls {
+            Some(tls) => token.cancel_query(tls.clone()).await,
+            None => token.cancel_query(NoTls).await,
+        }
+    }
 }
 
 /// Connects and sets what every session needs: limits, and settings that the text forms of values depend on.
 pub(super) async fn connect(system: &System, secret: Option<Secret>, purpose: Purpose) -> Result<Session, ConnectError> {
     let mut address = Address::parse(system)?;
-    address.config.application_name(APPLICATION_NAME).connect_timeout(CONNECT_TIMEOUT);
+    let config = &mut address.config;
+    config.application_name(APPLICATION_NAME).connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(ACKNOWLEDGED_WITHIN);
+    config.keepalives_idle(KEEPALIVE_AFTER).keepalives_interval(KEEPALIVE_EVERY).keepalives_retries(KEEPALIVE_PROBES);
     if let Some(secret) = &secret {
         address.config.password(secret.expose());
     }
-    let client = client(system, &address, secret.is_some()).await?;
-    let (timeout, lock) = match purpose {
-        Purpose::Read => (READ_TIMEOUT, READ_TIMEOUT),
-        Purpose::Write => (WRITE_TIMEOUT, LOCK_TIMEOUT),
+    let (client, tls) = client(system, &address, secret.is_some()).await?;
+    let limits = match purpose {
+        Purpose::Read => {
+            // Processes of the server that help one statement are more than the connections that the system allows.
+            let own = "set max_parallel_workers_per_gather = 0";
+            let timeout = system.load.statement_timeout;
+            let timeout = timeout.map(|timeout| format!("set statement_timeout = {}; ", timeout.as_millis())).unwrap_or_default();
+            format!("{timeout}set lock_timeout = {}; {own}", READ_LOCK_TIMEOUT.as_millis())
+        }
+        Purpose::Write => format!(
+            "set statement_timeout = {}; set lock_timeout = {}",
+            WRITE_TIMEOUT.as_millis(),
+            WRITE_LOCK_TIMEOUT.as_millis()
+        ),
     };
     // The search path stays the server's own: triggers of written tables may rely on it.
     let settings = format!(
-        "set statement_timeout = {}; set lock_timeout = {}; set intervalstyle = 'postgres'; set datestyle = 'ISO'; set timezone = 'UTC'; \
-         set standard_conforming_strings = on",
-        timeout.as_millis(),
-        lock.as_millis()
+        "{limits}; set intervalstyle = 'postgres'; set datestyle = 'ISO'; set timezone = 'UTC'; set standard_conforming_strings = on; \
+         set bytea_output = 'hex'; set extra_float_digits = 3"
     );
     client.batch_execute(&settings).await.map_err(|error| failure(&system.name, "opening the connection", error))?;
-    Ok(Session { client, schema: address.schema })
+    Ok(Session { client, schema: address.schema, tls })
 }
 
-async fn client(system: &System, address: &Address, has_secret: bool) -> Result<Client, ConnectError> {
+async fn client(
+    system: &System,
+    address: &Address,
+    has_secret: bool,
+) -> Result<(Client, Option<MakeRustlsConnect>), ConnectError> {
     let fail = |error| opening_failure(&system.name, address, has_secret, error);
     let mode = address.config.get_ssl_mode();
     if mode == SslMode::Disable {
         return plain(system, address).await.map_err(fail);
     }
-    match address.config.connect(tls(system, address)?).await {
-        Ok((client, connection)) => Ok(drive(&system.name, client, connection)),
+    let tls = tls(system, address)?;
+    match address.config.connect(tls.clone()).await {
+        Ok((client, connection)) => Ok((drive(&system.name, client, connection), Some(tls))),
         Err(untrusted) if mode == SslMode::Prefer && is_tls(&untrusted) => match plain(system, address).await {
             Ok(client) => {
                 tracing::warn!(system = system.name, error = %untrusted, "no trusted encryption with the server; going on without (sslmode=prefer)");
@@ -84,10 +119,10 @@ async fn client(system: &System, address: &Address, has_secret: bool) -> Result<
     }
 }
 
-async fn plain(system: &System, address: &Address) -> Result<Client, tokio_postgres::Error> {
+async fn plain(system: &System, address: &Address) -> Result<(Client, Option<MakeRustlsConnect>), tokio_postgres::Error> {
     let mut config = address.config.clone();
     let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
-    Ok(drive(&system.name, client, connection))
+    Ok((drive(&system.name, client, connection), None))
 }
 
 /// Lets the connection's own work run beside the client; it ends when the client is dropped.

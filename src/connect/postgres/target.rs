@@ -12,14 +12,14 @@ use tokio_postgres::{GenericClient, Transaction};
 
 use super::catalog::{self, Column, Kind};
 use super::decode::decode;
+use super::encode::encode;
 use super::failure::{failure, refusal};
 use super::session::{Purpose, Session, connect};
 use crate::base::{Operation, Row, RowChange, Secret};
 use crate::connect::change::{Found, assigned, key_text, quoted, touched, verdict};
 use crate::connect::declared::check_column;
 use crate::connect::error::{Place, Role};
-use crate::connect::instant::{instant_text, local_text, to_local};
-use crate::connect::value::{Scalar, scalar_json, scalar_of, scale_of};
+use crate::connect::value::{scalar_json, scale_of};
 use crate::connect::{ConnectError, Outcome};
 use crate::project::System;
 
@@ -191,7 +191,7 @@ impl Table {
         }
         let columns = columns.iter().map(|name| self.column(name)).collect::<Result<Vec<_>, _>>().map_err(Failure::Refused)?;
         let values = self.bind(key).map_err(Failure::Refused)?;
-        let list: String = columns.iter().map(|(column, _)| column.selected() + ", ").collect();
+        let list: String = columns.iter().map(|(column, kind)| column.selected(*kind) + ", ").collect();
         let condition = self.condition(key, 0).map_err(Failure::Refused)?;
         let sql = format!("select {list}1 from {} where {condition} limit 2{lock}", self.catalog.sql_name);
         let rows = client.query_typed(&sql, &parameters(&values)).await?;
@@ -263,29 +263,6 @@ impl Table {
             encode(value, column, kind, self.zone).map(Some).map_err(|reason| format!("column \"{name}\": {reason}"))
         };
         row.iter().map(bind).collect()
-    }
-}
-
-/// The text of a canonical JSON value that the server casts to the column's type, or why the column cannot hold it without loss.
-fn encode(value: &serde_json::Value, column: &Column, kind: Kind, zone: Option<Tz>) -> Result<String, String> {
-    let data_type = kind.data_type();
-    let misfit = || format!("{value} does not fit type {}", column.type_name);
-    match (scalar_of(value, &data_type).ok_or_else(misfit)?, kind) {
-        (_, Kind::Json) => Err("arrays cannot be written".into()),
-        (Scalar::Double(double), Kind::Float4) if f64::from(double as f32) != double && !double.is_nan() => Err(misfit()),
-        (Scalar::Double(double), _) if !double.is_finite() => Ok(double.to_string().replace("inf", "Infinity")),
-        (Scalar::Instant(micros), _) if micros % 10_i64.pow(6 - column.fraction_digits) != 0 => Err(misfit()),
-        (Scalar::Instant(micros), Kind::Timestamp) => {
-            let zone = zone.ok_or_else(misfit)?;
-            to_local(micros, zone).map(|local| local_text(local, ' ', 0)).ok_or_else(|| {
-                let instant = instant_text(micros).unwrap_or_else(|| micros.to_string());
-                format!("{instant} has no local time of its own in {zone}: the clocks show it twice")
-            })
-        }
-        (scalar, _) => match scalar_json(&scalar, scale_of(&data_type)) {
-            serde_json::Value::String(text) => Ok(text),
-            other => Ok(other.to_string()),
-        },
     }
 }
 

@@ -23,7 +23,7 @@ use crate::connect::error::Place;
 use crate::connect::instant::date_text;
 use crate::connect::value::{Scalar, scalar_json, scale_of};
 use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
-use crate::project::{Stream, System};
+use crate::project::{Policy, Stream, System};
 
 /// Batches that wait for the consumer.
 const BATCHES_AHEAD: usize = 2;
@@ -58,6 +58,8 @@ impl crate::connect::Source for Source {
         let place = Place::stream(&self.system, &stream.name);
         check_after(&place, stream, after)?;
         let (connection, stream, zone) = (Arc::clone(&self.connection), stream.clone(), self.zone);
+        let discards = Discards::default();
+        let noted = discards.clone();
         let (schema_sender, schema) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let thread = tokio::task::spawn_blocking(move || {
@@ -70,7 +72,7 @@ impl crate::connect::Source for Source {
                 }
             };
             if schema_sender.send(Ok(Arc::clone(&plan.schema))).is_ok()
-                && let Err(error) = plan.pump(&connection, &sender)
+                && let Err(error) = plan.pump(&connection, &sender, noted)
             {
                 let _reader_gone = sender.blocking_send(Err(error));
             }
@@ -83,7 +85,7 @@ impl crate::connect::Source for Source {
             is_unique: false,
             rows_expected: None,
             files: Vec::new(),
-            discards: Discards::default(),
+            discards,
         })
     }
 }
@@ -126,6 +128,7 @@ struct Plan {
     /// Position of a timestamp cursor and the first instant wanted: text cannot be compared in SQL across forms and zones.
     floor: Option<(usize, i64)>,
     zone: Option<Tz>,
+    values: Policy,
 }
 
 impl Plan {
@@ -154,15 +157,26 @@ impl Plan {
         let list = columns.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(", ");
         let sql = format!("select {list} from {}{condition}", table.sql_name);
         let key_at = stream.key.iter().filter_map(position).collect();
-        Ok(Self { place, schema: schema_of(columns), key: stream.key.clone(), key_at, sql, bound, floor, zone })
+        Ok(Self {
+            place,
+            schema: schema_of(columns),
+            key: stream.key.clone(),
+            key_at,
+            sql,
+            bound,
+            floor,
+            zone,
+            values: stream.contract.values,
+        })
     }
 
     /// Sends all batches; ends early without error when nobody reads them any more.
-    fn pump(&self, connection: &Connection, sender: &Batches) -> Result<(), ConnectError> {
+    fn pump(&self, connection: &Connection, sender: &Batches, discards: Discards) -> Result<(), ConnectError> {
         let fail = |error| failure(&self.place.system, &format!("reading stream \"{}\"", self.place.name), error);
         let mut statement = connection.prepare(&self.sql).map_err(fail)?;
         let mut rows = statement.query(rusqlite::params_from_iter(self.bound.iter())).map_err(fail)?;
-        let mut batcher = Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key);
+        let mut batcher =
+            Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key).with_policy(self.values, discards);
         while let Some(row) = rows.next().map_err(fail)? {
             if self.is_before_floor(row) {
                 continue;

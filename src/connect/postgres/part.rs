@@ -1,0 +1,156 @@
+//! A part of a reading: one connection that takes one piece after the other from the reading's queue.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use futures::stream::try_unfold;
+use tokio::sync::OwnedMutexGuard;
+use tokio_postgres::CopyOutStream;
+
+use super::copy::{Malformed, Rows, field};
+use super::decode::{decode, fill};
+use super::failure::failure;
+use super::plan::{Piece, Plan};
+use super::session::Session;
+use super::snapshot::Snapshot;
+use crate::connect::cells::Batcher;
+use crate::connect::change::key_text;
+use crate::connect::value::{scalar_json, scale_of};
+use crate::connect::{ConnectError, Discards};
+
+/// What the parts of a reading share.
+pub(super) struct Shared {
+    pub(super) plan: Plan,
+    pub(super) pieces: Mutex<VecDeque<Piece>>,
+    pub(super) discards: Discards,
+    /// Held until the last part has ended, so that no other reading uses the connections.
+    pub(super) _snapshot: OwnedMutexGuard<Snapshot>,
+}
+
+struct Part {
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    /// The piece that is being read.
+    copy: Option<(Pin<Box<CopyOutStream>>, Rows)>,
+    batcher: Batcher,
+    /// Batches that one message completed beyond the first.
+    ready: VecDeque<RecordBatch>,
+    has_ended: bool,
+}
+
+/// The batches that `session` reads of what is left in the queue.
+pub(super) fn part(shared: Arc<Shared>, session: Arc<Session>) -> crate::connect::Part {
+    let plan = &shared.plan;
+    let batcher = Batcher::new(Arc::clone(&plan.place), Arc::clone(&plan.schema), &plan.key);
+    let batcher = batcher.with_policy(plan.values, shared.discards.clone());
+    let part = Part { shared, session, copy: None, batcher, ready: VecDeque::new(), has_ended: false };
+    try_unfold(part, |mut part| async move { Ok(part.next().await?.map(|batch| (batch, part))) }).boxed()
+}
+
+impl Part {
+    async fn next(&mut self) -> Result<Option<RecordBatch>, ConnectError> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            if self.has_ended {
+                return Ok(None);
+            }
+            let Some((copy, rows)) = &mut self.copy else {
+                self.begin().await?;
+                continue;
+            };
+            match copy.next().await {
+                Some(Ok(message)) => self.take(&message)?,
+                Some(Err(error)) => {
+                    self.copy = None;
+                    return Err(self.failed(error));
+                }
+                None if rows.has_ended() => self.copy = None,
+                None => {
+                    self.copy = None;
+                    return Err(self.shared.plan.changed("the server ended the stream early"));
+                }
+            }
+        }
+    }
+
+    /// Begins the next piece, or ends the part.
+    async fn begin(&mut self) -> Result<(), ConnectError> {
+        let piece = self.shared.pieces.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(piece) = piece else {
+            self.has_ended = true;
+            self.ready.extend(self.batcher.flush()?);
+            return Ok(());
+        };
+        let plan = &self.shared.plan;
+        let copy = self.session.client.copy_out(&plan.copy(&piece)).await.map_err(|error| self.failed(error))?;
+        self.copy = Some((Box::pin(copy), Rows::new(plan.kinds.len())));
+        Ok(())
+    }
+
+    fn failed(&self, error: tokio_postgres::Error) -> ConnectError {
+        let place = &self.shared.plan.place;
+        failure(&place.system, &format!("reading stream \"{}\"", place.name), error)
+    }
+
+    /// Decodes the rows of a message.
+    fn take(&mut self, message: &[u8]) -> Result<(), ConnectError> {
+        let Self { shared, copy: Some((_, rows)), batcher, ready, .. } = self else { return Ok(()) };
+        let plan = &shared.plan;
+        let malformed = |Malformed(what)| plan.changed(what);
+        let mut bytes = rows.body(message).map_err(malformed)?;
+        while rows.begins(&mut bytes).map_err(malformed)? {
+            let row = bytes;
+            for (column, kind) in plan.kinds.iter().enumerate() {
+                match field(&mut bytes).map_err(malformed)? {
+                    None => batcher.push_null(column)?,
+                    Some(value) => {
+                        if let Err(fault) = fill(*kind, value, plan.zone, batcher.cells(column)) {
+                            batcher.misfit(column, fault, || key_of(plan, row))?;
+                        }
+                    }
+                }
+            }
+            batcher.add_bytes(row.len() - bytes.len());
+            ready.extend(batcher.end_row()?);
+        }
+        Ok(())
+    }
+}
+
+/// A part that is dropped half read stops its statement: the server would send the rest all the same, and the connection read it. The
+/// snapshot stays held until then.
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.copy.take().is_none() {
+            return;
+        }
+        let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = session.cancel().await {
+                tracing::debug!(system = shared.plan.place.system, error = %error, "a reading could not be stopped; it runs to its end");
+            }
+        });
+    }
+}
+
+/// The key of a row for people.
+fn key_of(plan: &Plan, mut row: &[u8]) -> String {
+    let mut shown = Vec::with_capacity(plan.key.len());
+    for (column, kind) in plan.schema.fields().iter().zip(&plan.kinds) {
+        let Ok(value) = field(&mut row) else { break };
+        if plan.key.contains(column.name()) {
+            let text = match decode(*kind, value, plan.zone) {
+                Ok(Some(scalar)) => scalar_json(&scalar, scale_of(column.data_type())).to_string(),
+                _ => "?".into(),
+            };
+            shown.push((column.name().as_str(), text));
+        }
+    }
+    key_text(shown)
+}
