@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Blame, Diagnose};
+use crate::base::{Blame, Diagnose, Retry};
 use crate::project::ProjectError;
 
 /// A driver's error, kept as the cause.
@@ -69,14 +69,6 @@ impl fmt::Display for Role {
             Self::Looked => "looked up",
         })
     }
-}
-
-/// Whether a fault may pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    Never,
-    /// Over a new connection, and with it a new snapshot, no earlier than this.
-    After(Duration),
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Row, RowChange, Secret};
 use crate::project::{Protocol, Stream, System};
 
-pub use error::{ConnectError, Object, Place, Retry, Role};
+pub use error::{ConnectError, Object, Place, Role};
 pub use value::{canonical_json, cell_json};
 
 /// Opens `system` for reading: one snapshot, which every stream read through it shares. `root` is what relative addresses start from.

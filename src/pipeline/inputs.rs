@@ -116,7 +116,7 @@ impl Hub {
             let why = match self.writeback().pulled_at(&system.name)? {
                 None => format!("system \"{}\" was never pulled completely", system.name),
                 Some(at) => {
-                    let age = (now - at).to_std().unwrap_or_default();
+                    let age = time::age(at, now);
                     if age <= system.max_age {
                         continue;
                     }
@@ -132,14 +132,14 @@ impl Hub {
         Ok(found)
     }
 
-    /// The latest version of every raw table and of the tables of deleted rows beside them.
+    /// The latest version of every raw table and of the tables beside them: deleted rows, what was left out, files that were taken.
     pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
         let streams =
             self.project.systems.values().flat_map(|system| system.connector.streams.keys().map(|stream| (&system.name, stream)));
         let tables = streams.flat_map(|(system, stream)| {
             let live = raw_table(system, stream);
-            let deleted = TableName::new(&live.schema, format!("{}__deleted", live.name));
-            [live, deleted]
+            let beside = |what: &str| TableName::new(&live.schema, format!("{}__{what}", live.name));
+            [beside("deleted"), beside("discarded"), beside("files"), live]
         });
         let versions: Vec<Option<TableVersion>> = futures::stream::iter(tables)
             .map(|table| async move { self.store.latest(&table).await })

@@ -1,5 +1,7 @@
 //! A small valid project, and what is said when one thing in it is wrong.
 
+mod pulls;
+
 use std::path::Path;
 
 use insta::assert_snapshot;

@@ -14,7 +14,7 @@ use crate::connect::chosen;
 use crate::connect::error::{Place, Role, nearest_name};
 use crate::connect::value::Scalar;
 use crate::connect::{ConnectError, Discards};
-use crate::project::{ColumnType, Stream};
+use crate::project::{ColumnType, Policy, Stream};
 
 /// Path of the file that a row comes from.
 pub(super) const FILE: &str = "_file";
@@ -78,6 +78,7 @@ struct Column {
 impl Columns {
     /// Adds the columns of `file`.
     pub(super) fn add(&mut self, stream: &Stream, file: &Pinned, found: &FileColumns) -> Result<(), ConnectError> {
+        self.check_gone(stream, file, found)?;
         for (name, own) in found.iter().filter(|(name, _)| !stream.exclude.contains(name)) {
             let choice = stream.types.get(name).copied();
             let data_type = choice.map(chosen::data_type).or_else(|| own.clone()).unwrap_or(DataType::Utf8);
@@ -104,6 +105,18 @@ impl Columns {
                 Err(ConnectError::NoColumn { place, table, column: column.clone(), role: Role::Key, nearest })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A column that older files have and this one has not is gone, whether they are read by one pull or by two.
+    fn check_gone(&self, stream: &Stream, file: &Pinned, found: &FileColumns) -> Result<(), ConnectError> {
+        let is_gone = |column: &&Column| !found.iter().any(|(name, _)| *name == column.name);
+        match self.0.iter().find(is_gone).filter(|_| stream.contract.gone_columns == Policy::Freeze && !found.is_empty()) {
+            None => Ok(()),
+            Some(Column { name, .. }) => {
+                let hint = "add the column to the file, or let it be null: contract = { gone_columns = \"evolve\" } in connector.toml";
+                Err(file.wrong(None, format!("column \"{name}\", which older files have, is gone"), hint))
+            }
         }
     }
 
@@ -141,8 +154,9 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(place: &Arc<Place>, stream: &Stream, columns: Columns, zone: Option<Tz>, _discards: Discards) -> Self {
-        let batcher = Batcher::new(Arc::clone(place), columns.schema(), &stream.key);
+    pub(super) fn new(place: &Arc<Place>, stream: &Stream, columns: Columns, zone: Option<Tz>, discards: Discards) -> Self {
+        let batcher = Batcher::new(Arc::clone(place), columns.schema(), &stream.key)
+            .with_policy(stream.contract.values, discards);
         let is_key = columns.names().map(|name| stream.key.iter().any(|key| key == name)).collect();
         Self { batcher, columns, is_key, zone, row: 0, full: Vec::new() }
     }
