@@ -201,7 +201,9 @@ impl ConnectError {
     fn opening_hint(&self) -> &'static str {
         match self {
             Self::NoFile { .. } => "correct the path after `sqlite:` in loopline.toml; it starts at the project's folder",
-            Self::NoFolder { .. } => "make the folder, or correct the system's `url` in loopline.toml; it starts at the project's folder",
+            Self::NoFolder { .. } => {
+                "make the folder, or correct the system's `url` in loopline.toml; it starts at the project's folder"
+            }
             Self::NotSqlite { .. } => "name a SQLite database file in the system's `url`",
             Self::Unreachable { .. } => {
                 "check host and port in the system's `url`, and that the database runs and can be reached from here"

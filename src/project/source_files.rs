@@ -116,7 +116,11 @@ fn check_pattern(pattern: &Located<String>, section: &Section) {
     let hint = "write it as a path below the system's address, with * and ** for what varies: orders/*.csv, **/lot-?.parquet";
     let odd = pattern.value.split('/').any(|segment| matches!(segment, "" | "." | ".."));
     if odd || pattern.value.contains('\\') {
-        section.problem(pattern.line, format!("\"{}\" is not a path below the system's address", pattern.value), Some(hint.into()));
+        section.problem(
+            pattern.line,
+            format!("\"{}\" is not a path below the system's address", pattern.value),
+            Some(hint.into()),
+        );
     } else if let Err(error) = globset::Glob::new(&pattern.value) {
         let what = format!("\"{}\" is not a pattern: {}", pattern.value, error.kind());
         section.problem(pattern.line, what, Some(hint.into()));

@@ -26,10 +26,18 @@ struct Splitter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     FieldStart,
-    Plain { from: usize },
-    Quoted { from: usize, doubled: bool },
+    Plain {
+        from: usize,
+    },
+    Quoted {
+        from: usize,
+        doubled: bool,
+    },
     /// Behind a quote inside of a quoted field: its end, or the first half of a doubled one.
-    Quote { from: usize, doubled: bool },
+    Quote {
+        from: usize,
+        doubled: bool,
+    },
 }
 
 /// Where a field lies in its record, without the quotes around it.
@@ -213,11 +221,104 @@ impl Decoder {
             let found = record.fields.len();
             if found != *width {
                 let what = format!("the record has {found} fields, the first one of the file has {width}");
-                return Err(file.wrong(Some(record.line), what, "correct the line; a field that holds the delimiter must be quoted"));
+                return Err(file.wrong(
+                    Some(record.line),
+                    what,
+                    "correct the line; a field that holds the delimiter must be quoted",
+                ));
             }
             rows.row(file, record.line, |column| positions[column].map_or(Cell::Null, |position| record.cell(position)))
         };
         while splitter.next(file, &mut take)? {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::causes;
+
+    /// Records as lists of fields, the file's bytes coming in chunks of `size`.
+    fn split(bytes: &[u8], size: usize) -> Result<Vec<Vec<Option<String>>>, String> {
+        let file = Pinned::for_test("a.csv");
+        let mut splitter = Splitter::new(b';');
+        let mut records = Vec::new();
+        let mut take = |record: Record<'_>| {
+            let text = |position| match record.cell(position) {
+                Cell::Text(text) => Some(text.into_owned()),
+                _ => None,
+            };
+            records.push((0..record.fields.len()).map(text).collect());
+            Ok(())
+        };
+        for chunk in bytes.chunks(size).map(Some).chain([None]) {
+            splitter.buffer.push(chunk, &file).map_err(|error| causes(&error))?;
+            while splitter.next(&file, &mut take).map_err(|error| causes(&error))? {}
+        }
+        Ok(records)
+    }
+
+    #[test]
+    fn fields_are_split_as_exports_write_them() {
+        let split = |text: &str| split(text.as_bytes(), 3).unwrap();
+        let fields =
+            |fields: &[&str]| fields.iter().map(|field| (*field != "-").then(|| (*field).to_owned())).collect::<Vec<_>>();
+        assert_eq!(split("a;b\n1;2\n"), [fields(&["a", "b"]), fields(&["1", "2"])]);
+        assert_eq!(split("\u{feff}a;b\r\n\r\n;\"\"\r\n"), [fields(&["a", "b"]), fields(&["-", ""])]);
+        assert_eq!(split("\"x;\"\"y\"\"\nz\";5\" pipe"), [fields(&["x;\"y\"\nz", "5\" pipe"])]);
+        assert_eq!(split("a\rb\r"), [fields(&["a"]), fields(&["b"])]);
+        assert_eq!(split("a;"), [fields(&["a", "-"])]);
+        assert!(split("\n\n").is_empty() && split("").is_empty());
+    }
+
+    #[test]
+    fn what_is_no_csv_is_refused_with_its_place() {
+        let place = "system \"drop\", stream \"orders\", file a.csv";
+        for (bytes, expected) in [
+            (&b"a;b\n1;\"x\ny\n"[..], ", line 2: the file ends inside of a quoted field of the record that starts here"),
+            (b"a\n\"x\ny\"z\n", ", line 3: text follows the closing quote of a field"),
+            (b"a\nb\nM\xE4rz\n", ", line 3: byte 6 of the file (0xE4) is not UTF-8 text"),
+            (b"\xFF\xFEa\0", ": the file is UTF-16 text"),
+            (b"\x1F\x8B\x08\0", ": the file is packed (gzip)"),
+        ] {
+            assert_eq!(split(bytes, 2).unwrap_err(), format!("{place}{expected}"));
+        }
+    }
+
+    proptest! {
+        /// Whatever is written by the rules is read back, in chunks of any size.
+        #[test]
+        fn what_is_written_is_read_back(
+            records in prop::collection::vec(prop::collection::vec((prop::option::of("[ab;\"\n\rä ]{0,6}"), any::<bool>()), 1..4), 0..6),
+            end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+            size in 1_usize..9,
+        ) {
+            let mut text = String::new();
+            let mut expected = Vec::new();
+            for record in &records {
+                let mut fields = Vec::new();
+                for (position, (field, quote)) in record.iter().enumerate() {
+                    text += if position > 0 { ";" } else { "" };
+                    // A lone empty field would be a blank line, an empty text must be quoted to be one.
+                    let field = if record.len() == 1 { field.clone().or(Some(String::new())) } else { field.clone() };
+                    if let Some(value) = &field {
+                        let must = value.is_empty() || value.contains([';', '\n', '\r']) || value.starts_with('"');
+                        text += &if must || *quote { format!("\"{}\"", value.replace('"', "\"\"")) } else { value.clone() };
+                    }
+                    fields.push(field);
+                }
+                text += end;
+                expected.push(fields);
+            }
+            prop_assert_eq!(split(text.as_bytes(), size), Ok(expected));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60), size in 1_usize..9) {
+            prop_assert_eq!(split(&bytes, size), split(&bytes, 64));
+        }
     }
 }

@@ -36,8 +36,10 @@ fn each_row(
     file: &Pinned,
     mut take: impl FnMut(u64, &[SheetCell<'_>]) -> GoOn,
 ) -> Result<(), ConnectError> {
-    let unreadable = |what: String| file.wrong(None, what, "check that it is a workbook (xlsx, xlsb, xls, ods) without a password");
-    let mut book = open_workbook_auto_from_rs(Cursor::new(bytes)).map_err(|error| unreadable(format!("it cannot be read: {error}")))?;
+    let unreadable =
+        |what: String| file.wrong(None, what, "check that it is a workbook (xlsx, xlsb, xls, ods) without a password");
+    let mut book =
+        open_workbook_auto_from_rs(Cursor::new(bytes)).map_err(|error| unreadable(format!("it cannot be read: {error}")))?;
     let names = book.sheet_names();
     let known = names.join("\", \"");
     let name = match sheet {
@@ -124,7 +126,10 @@ fn cell(data: DataRef<'_>) -> Cell<'_> {
     let text: Cow<'_, str> = match data {
         DataRef::Empty => return Cell::Null,
         DataRef::Error(error) => return Cell::Bad(format!("the cell holds {error}").into()),
-        DataRef::DateTime(value) => return date_text(value).map_or(Cell::Bad("the cell holds no day that ever was".into()), |text| Cell::Text(text.into())),
+        DataRef::DateTime(value) => {
+            return date_text(value)
+                .map_or(Cell::Bad("the cell holds no day that ever was".into()), |text| Cell::Text(text.into()));
+        }
         DataRef::Int(value) => value.to_string().into(),
         DataRef::Float(value) => number_text(value).into(),
         DataRef::String(text) => text.into(),
@@ -238,7 +243,14 @@ mod tests {
 
     #[test]
     fn numbers_and_dates_are_what_a_sheet_shows() {
-        let numbers = [(5.0, "5"), (0.1 + 0.2, "0.3"), (-0.0, "0"), (1.10, "1.1"), (123_456_789_012_345.0, "123456789012345"), (1e-7, "0.0000001")];
+        let numbers = [
+            (5.0, "5"),
+            (0.1 + 0.2, "0.3"),
+            (-0.0, "0"),
+            (1.10, "1.1"),
+            (123_456_789_012_345.0, "123456789012345"),
+            (1e-7, "0.0000001"),
+        ];
         for (value, text) in numbers {
             assert_eq!(number_text(value), text);
         }

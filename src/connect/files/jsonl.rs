@@ -153,3 +153,48 @@ impl Decoder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_as_they_are_written() {
+        let file = Pinned::for_test("a.jsonl");
+        let mut lines = Lines::new();
+        let mut seen = Vec::new();
+        let text = "{\"id\": 0, \"n\": 1.10, \"big\": 123456789012345678901234567890, \"t\": \"\\u00e4\"}\n\n{\"o\": {\"a\": [1, 2.0]}, \"b\": true, \"z\": null}";
+        for chunk in text.as_bytes().chunks(7).map(Some).chain([None]) {
+            lines
+                .push(chunk, &file, |line, object| {
+                    seen.extend(object.0.iter().map(|(name, value)| format!("{line} {name} {:?}", cell(value))));
+                    Ok(())
+                })
+                .unwrap();
+        }
+        let expected = [
+            "1 id Text(\"0\")",
+            "1 n Text(\"1.10\")",
+            "1 big Text(\"123456789012345678901234567890\")",
+            "1 t Text(\"ä\")",
+            "3 o Text(\"{\\\"a\\\": [1, 2.0]}\")",
+            "3 b Text(\"true\")",
+            "3 z Null",
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_its_line() {
+        for (text, expected) in [
+            ("{\"a\":1}\n[1]\n", ", line 2: no JSON object: invalid type: sequence, expected an object at line 1 column 0"),
+            ("{\"a\":1}\n{\"a\":", ", line 2: no JSON object: EOF while parsing a value at line 1 column 5"),
+        ] {
+            let file = Pinned::for_test("a.jsonl");
+            let mut lines = Lines::new();
+            let pushed =
+                lines.push(Some(text.as_bytes()), &file, |_, _| Ok(())).and_then(|()| lines.push(None, &file, |_, _| Ok(())));
+            assert_eq!(pushed.unwrap_err().to_string(), format!("system \"drop\", stream \"orders\", file a.jsonl{expected}"));
+        }
+    }
+}

@@ -13,8 +13,6 @@ mod jsonl;
 mod parquet;
 mod place;
 mod rows;
-#[cfg(test)]
-mod tests;
 mod text;
 
 use std::path::Path;
@@ -56,7 +54,13 @@ impl Source {
     }
 
     /// The files to read, oldest first.
-    async fn files(&self, place: &Arc<Place>, stream: &Stream, files: &Files, extent: Extent) -> Result<Vec<Pinned>, ConnectError> {
+    async fn files(
+        &self,
+        place: &Arc<Place>,
+        stream: &Stream,
+        files: &Files,
+        extent: Extent,
+    ) -> Result<Vec<Pinned>, ConnectError> {
         let known = match extent {
             Extent::Whole => Arc::default(),
             Extent::NewFiles(known) => known,
@@ -255,7 +259,8 @@ impl Job {
                         let is_read = excel::decode(bytes, &files, &shape.header, &file, &mut rows, &sender);
                         is_read.map(|is_read| (is_read, rows))
                     };
-                    let (is_read, back) = tokio::task::spawn_blocking(decode).await.map_err(|source| ended(&system, source))??;
+                    let (is_read, back) =
+                        tokio::task::spawn_blocking(decode).await.map_err(|source| ended(&system, source))??;
                     rows = back;
                     is_read
                 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Date64Type, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    DataType, Date64Type, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
 };
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
@@ -83,8 +83,7 @@ pub(super) async fn decode(
     sender: &Sender,
 ) -> Result<bool, ConnectError> {
     let names: Vec<String> = rows.columns().names().map(str::to_owned).collect();
-    let mut batches =
-        open(file).await?.with_batch_size(BATCH_ROWS).build().map_err(|error| file.parquet_failed(error))?;
+    let mut batches = open(file).await?.with_batch_size(BATCH_ROWS).build().map_err(|error| file.parquet_failed(error))?;
     while let Some(batch) = batches.try_next().await.map_err(|error| file.parquet_failed(error))? {
         let columns = prepared(&batch, &names, positions, rows, file)?;
         for row in 0..batch.num_rows() {

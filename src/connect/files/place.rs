@@ -248,6 +248,16 @@ fn failure(system: &str, doing: &str, is_local: bool, error: object_store::Error
 }
 
 #[cfg(test)]
+impl Pinned {
+    /// A file that is named in errors and never read.
+    pub(super) fn for_test(path: &str) -> Self {
+        let file = SourceFile { path: path.into(), size_bytes: 0, etag: None, modified: 0 };
+        let place = Place::stream("drop", "orders");
+        Self { place, store: Arc::new(object_store::memory::InMemory::new()), is_local: true, file }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

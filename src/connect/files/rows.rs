@@ -35,11 +35,7 @@ pub(super) enum Cell<'a> {
 }
 
 /// The names of a file's columns from its first record; those without a name are `column_1`, `column_2`, ….
-pub(super) fn columns_of(
-    texts: impl Iterator<Item = String>,
-    line: u64,
-    file: &Pinned,
-) -> Result<Vec<String>, ConnectError> {
+pub(super) fn columns_of(texts: impl Iterator<Item = String>, line: u64, file: &Pinned) -> Result<Vec<String>, ConnectError> {
     let mut names: Vec<String> = Vec::new();
     for text in texts {
         let name = if text.is_empty() { format!("column_{}", names.len() + 1) } else { text };
@@ -114,7 +110,8 @@ impl Columns {
         match self.0.iter().find(is_gone).filter(|_| stream.contract.gone_columns == Policy::Freeze && !found.is_empty()) {
             None => Ok(()),
             Some(Column { name, .. }) => {
-                let hint = "add the column to the file, or let it be null: contract = { gone_columns = \"evolve\" } in connector.toml";
+                let hint =
+                    "add the column to the file, or let it be null: contract = { gone_columns = \"evolve\" } in connector.toml";
                 Err(file.wrong(None, format!("column \"{name}\", which older files have, is gone"), hint))
             }
         }
@@ -155,8 +152,8 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(place: &Arc<Place>, stream: &Stream, columns: Columns, zone: Option<Tz>, discards: Discards) -> Self {
-        let batcher = Batcher::new(Arc::clone(place), columns.schema(), &stream.key)
-            .with_policy(stream.contract.values, discards);
+        let batcher =
+            Batcher::new(Arc::clone(place), columns.schema(), &stream.key).with_policy(stream.contract.values, discards);
         let is_key = columns.names().map(|name| stream.key.iter().any(|key| key == name)).collect();
         Self { batcher, columns, is_key, zone, row: 0, full: Vec::new() }
     }

@@ -114,10 +114,7 @@ fn batch_of(taken: &Taken) -> Result<RecordBatch, ArrowError> {
         (PATH, Arc::new(StringArray::from_iter_values(files().map(|file| &file.path)))),
         (SIZE, Arc::new(Int64Array::from_iter_values(files().map(size)))),
         (ETAG, Arc::new(files().map(|file| file.etag.as_deref()).collect::<StringArray>())),
-        (
-            MODIFIED,
-            Arc::new(TimestampMicrosecondArray::from_iter_values(files().map(|file| file.modified)).with_timezone("UTC")),
-        ),
+        (MODIFIED, Arc::new(TimestampMicrosecondArray::from_iter_values(files().map(|file| file.modified)).with_timezone("UTC"))),
         (TAKEN_BY, Arc::new(Int64Array::from_iter_values(taken.values().map(|(_, pull)| *pull)))),
     ];
     RecordBatch::try_from_iter(columns)
