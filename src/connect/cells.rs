@@ -252,16 +252,16 @@ impl Batcher {
     #[cold]
     pub(super) fn misfit(&mut self, column: usize, fault: Fault, key: impl FnOnce() -> String) -> Result<(), ConnectError> {
         let name = self.schema.field(column).name();
-        let drops_row = match (self.values, fault) {
-            (Policy::DiscardValue | Policy::DiscardRow, Fault::Value { what, found }) => {
+        let discards = matches!(self.values, Policy::DiscardValue | Policy::DiscardRow);
+        match fault {
+            Fault::Value { what, found } if discards => {
                 let value = found.map(|text| text.chars().take(SHOWN_CHARS_MAX).collect()).unwrap_or_default();
                 let discard = Discard { key: key(), column: name.clone(), reason: what.into_owned(), value, row: None };
                 let drops_row = self.values == Policy::DiscardRow || self.is_key[column];
                 self.misfits.push(Misfit { row: self.rows, drops_row, discard });
-                drops_row
             }
-            (_, fault) => return Err(fault.at(&self.place, name, key())),
-        };
+            fault => return Err(fault.at(&self.place, name, key())),
+        }
         self.cells[column].push_null();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Sources and targets on real SQLite files and a real PostgreSQL server.
 
 mod postgres;
+mod postgres_read;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -216,7 +217,7 @@ async fn sqlite_errors_name_the_place_and_the_way_out() {
         (
             items("(1, 1, null)"),
             stream("items", &["id"]),
-            "system \"erp\", stream \"things\": column \"big\" has type decimal(60,2), which cannot be read; add \"big\" to the stream's `exclude` in connector.toml",
+            "system \"erp\", stream \"things\": column \"big\" has type decimal(60,2), which cannot be read; choose what it becomes with types = { big = \"text\" }",
         ),
         (
             items("(1, 1, null)"),

@@ -201,11 +201,13 @@ pub(super) async fn describe(
     let rows = client.query(COLUMNS, &[&sql_name]).await.map_err(fail)?;
     if rows.is_empty() {
         let exists = "select pg_catalog.to_regclass($1::text) is not null";
-        if client.query_one(exists, &[&sql_name]).await.map_err(fail)?.try_get(0).map_err(fail)? {
-            let what = format!("table \"{table}\" was made anew after this pull began");
+        let exists: bool = client.query_one(exists, &[&sql_name]).await.map_err(fail)?.try_get(0).map_err(fail)?;
+        let tables = table_names(client, schema).await.map_err(fail)?;
+        // The name is looked up in the newest catalog, the columns and the list of tables in that of the snapshot.
+        if exists || tables.iter().any(|name| name == table) {
+            let what = format!("table \"{table}\" was dropped or made anew after this pull began");
             return Err(ConnectError::Changed { place: Arc::clone(place), what });
         }
-        let tables = table_names(client, schema).await.map_err(fail)?;
         let nearest = nearest_name(table, tables.iter().map(String::as_str));
         return Err(ConnectError::NoTable { place: Arc::clone(place), table: table.into(), nearest });
     }

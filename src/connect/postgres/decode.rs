@@ -135,6 +135,7 @@ fn short_numeric(bytes: &[u8], precision: u8, scale: i8) -> Option<i64> {
         -1 if sum.is_multiple_of(10) => sum / 10,
         -2 if sum.is_multiple_of(100) => sum / 100,
         -3 if sum.is_multiple_of(1_000) => sum / 1_000,
+        _ if sum == 0 => 0,
         _ => return None,
     };
     let limit = *POWERS.get(usize::from(precision)).unwrap_or(&POWERS[18]);

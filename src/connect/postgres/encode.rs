@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 
 use super::catalog::{Column, Kind};
-use crate::connect::instant::{instant_text, local_text, to_local};
+use crate::connect::instant::{date_text, instant_text, local_text, to_local};
 use crate::connect::value::{Scalar, scalar_json, scalar_of, scale_of};
 
 /// The text of a canonical JSON value that the server casts to the column's type, or why the column cannot hold it without loss.
@@ -22,9 +22,41 @@ pub(super) fn encode(value: &serde_json::Value, column: &Column, kind: Kind, zon
                 format!("{instant} has no local time of its own in {zone}: the clocks show it twice")
             })
         }
+        (Scalar::Date(days), _) => date_text(days).map(dated).ok_or_else(misfit),
+        (Scalar::Instant(micros), _) => instant_text(micros).map(dated).ok_or_else(misfit),
         (scalar, _) => match scalar_json(&scalar, scale_of(&data_type)) {
             serde_json::Value::String(text) => Ok(text),
             other => Ok(other.to_string()),
         },
+    }
+}
+
+/// ISO text of a date or instant as the server reads it: the year before 1 is 1 BC (`-0043` is `0044 BC`), and none has a plus.
+pub(super) fn dated(text: String) -> String {
+    let (before_zero, unsigned) = match text.strip_prefix('-') {
+        Some(unsigned) => (true, unsigned),
+        None => (false, text.trim_start_matches('+')),
+    };
+    match unsigned.split_once('-').map(|(year, rest)| (year.parse::<u32>(), rest)) {
+        Some((Ok(year), rest)) if before_zero || year == 0 => format!("{:04}-{rest} BC", year + 1),
+        _ => unsigned.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_are_written_as_the_server_reads_them() {
+        let cases = [
+            ("2026-07-01", "2026-07-01"),
+            ("-0043-03-15", "0044-03-15 BC"),
+            ("0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z BC"),
+            ("+12026-07-01T10:00:00Z", "12026-07-01T10:00:00Z"),
+        ];
+        for (iso, server) in cases {
+            assert_eq!(dated(iso.into()), server);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use futures::StreamExt;
@@ -35,6 +36,8 @@ struct Part {
     session: Arc<Session>,
     /// The piece that is being read.
     copy: Option<(Pin<Box<CopyOutStream>>, Rows)>,
+    /// Whether a statement was sent whose answer has not ended.
+    is_running: bool,
     batcher: Batcher,
     /// Batches that one message completed beyond the first.
     ready: VecDeque<RecordBatch>,
@@ -46,7 +49,7 @@ pub(super) fn part(shared: Arc<Shared>, session: Arc<Session>) -> crate::connect
     let plan = &shared.plan;
     let batcher = Batcher::new(Arc::clone(&plan.place), Arc::clone(&plan.schema), &plan.key);
     let batcher = batcher.with_policy(plan.values, shared.discards.clone());
-    let part = Part { shared, session, copy: None, batcher, ready: VecDeque::new(), has_ended: false };
+    let part = Part { shared, session, copy: None, is_running: false, batcher, ready: VecDeque::new(), has_ended: false };
     try_unfold(part, |mut part| async move { Ok(part.next().await?.map(|batch| (batch, part))) }).boxed()
 }
 
@@ -66,14 +69,11 @@ impl Part {
             match copy.next().await {
                 Some(Ok(message)) => self.take(&message)?,
                 Some(Err(error)) => {
-                    self.copy = None;
+                    self.is_running = false;
                     return Err(self.failed(error));
                 }
-                None if rows.has_ended() => self.copy = None,
-                None => {
-                    self.copy = None;
-                    return Err(self.shared.plan.changed("the server ended the stream early"));
-                }
+                None if rows.has_ended() => (self.copy, self.is_running) = (None, false),
+                None => return Err(self.shared.plan.changed("the server ended the stream early")),
             }
         }
     }
@@ -86,9 +86,11 @@ impl Part {
             self.ready.extend(self.batcher.flush()?);
             return Ok(());
         };
-        let plan = &self.shared.plan;
-        let copy = self.session.client.copy_out(&plan.copy(&piece)).await.map_err(|error| self.failed(error))?;
-        self.copy = Some((Box::pin(copy), Rows::new(plan.kinds.len())));
+        self.is_running = true;
+        let copy = self.session.client.copy_out(&self.shared.plan.copy(&piece)).await;
+        self.is_running = copy.is_ok();
+        let copy = copy.map_err(|error| self.failed(error))?;
+        self.copy = Some((Box::pin(copy), Rows::new(self.shared.plan.kinds.len())));
         Ok(())
     }
 
@@ -122,17 +124,26 @@ impl Part {
     }
 }
 
+/// How long the rest of a reading that nobody wants may take before it is stopped.
+const REST_MAX: Duration = Duration::from_millis(100);
+
 /// A part that is dropped half read stops its statement: the server would send the rest all the same, and the connection read it. The
 /// snapshot stays held until then.
 impl Drop for Part {
     fn drop(&mut self) {
-        if self.copy.take().is_none() {
+        if !self.is_running {
             return;
         }
-        let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
+        let (session, shared, copy) = (Arc::clone(&self.session), Arc::clone(&self.shared), self.copy.take());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Err(error) = session.cancel().await {
+            if let Some((mut copy, _)) = copy {
+                let rest = async { while let Some(Ok(_)) = copy.next().await {} };
+                if tokio::time::timeout(REST_MAX, rest).await.is_ok() {
+                    return;
+                }
+            }
+            if let Err(error) = session.stop().await {
                 tracing::debug!(system = shared.plan.place.system, error = %error, "a reading could not be stopped; it runs to its end");
             }
         });

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 
 use super::catalog::{Column, Kind, Table};
-use super::encode::encode;
+use super::encode::{dated, encode};
 use super::relation::Range;
 use crate::connect::cells::{Fault, schema_of};
 use crate::connect::change::quoted;
@@ -147,14 +147,14 @@ impl Plan {
                 elements.push(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")));
             }
             let cast = if *kind == Kind::Json { "text" } else { &column.cast };
-            arrays.push(format!("'{{{}}}'::{cast}[]", elements.join(",").replace('\'', "''")));
+            arrays.push(format!("pg_catalog.unnest('{{{}}}'::{cast}[])", elements.join(",").replace('\'', "''")));
         }
         let names = columns.iter().map(|(column, kind)| match kind {
             Kind::Json => column.selected(*kind),
             _ => quoted(&column.name),
         });
         let names = names.collect::<Vec<_>>().join(", ");
-        Ok(format!("({names}) in (select * from pg_catalog.unnest({}))", arrays.join(", ")))
+        Ok(format!("({names}) in (select * from rows from ({}))", arrays.join(", ")))
     }
 
     pub(super) fn changed(&self, what: impl Into<String>) -> ConnectError {
@@ -167,9 +167,9 @@ fn since(field: &str, kind: Kind, after: CursorValue, zone: Option<Tz>) -> Optio
     let first = match (after, kind) {
         (CursorValue::Integer(first), _) => format!("{first}"),
         (CursorValue::Timestamp(first), Kind::Timestamp) => {
-            format!("timestamp '{}'", local_text(local_floor(first, zone?)?, ' ', 6))
+            format!("timestamp '{}'", dated(local_text(local_floor(first, zone?)?, ' ', 6)))
         }
-        (CursorValue::Timestamp(first), _) => format!("timestamptz '{}'", instant_text(first)?),
+        (CursorValue::Timestamp(first), _) => format!("timestamptz '{}'", dated(instant_text(first)?)),
     };
     let field = quoted(field);
     Some(format!("({field} >= {first} or {field} is null)"))

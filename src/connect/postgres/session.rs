@@ -50,13 +50,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Stops the statement that runs, if one does; returns once the server knows.
-    pub(super) async fn cancel(&self) -> Result<(), tokio_postgres::Error> {
+    /// Stops the statement that runs; the transaction is to be rolled back afterwards.
+    pub(super) async fn stop(&self) -> Result<(), tokio_postgres::Error> {
         let token = self.client.cancel_token();
         match &self.tls {
             Some(tls) => token.cancel_query(tls.clone()).await,
             None => token.cancel_query(NoTls).await,
-        }
+        }?;
+        // The request takes a way of its own. If it comes too late for the statement, it shall hit this one and none that matters; where it
+        // came in time, this one is refused at once.
+        let _cancelled_or_refused = self.client.batch_execute("select pg_catalog.pg_sleep(1)").await;
+        Ok(())
     }
 }
 

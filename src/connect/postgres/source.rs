@@ -9,12 +9,13 @@ use tokio::sync::Mutex;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::catalog;
 use super::failure::failure;
 use super::part::{Shared, part};
 use super::plan::{Piece, Plan};
-use super::relation::{self, Relation};
+use super::relation::{self, Range};
 use super::snapshot::Snapshot;
-use super::{catalog, relation::Range};
+
 use crate::base::Secret;
 use crate::connect::declared::check_after;
 use crate::connect::error::Place;
@@ -57,7 +58,7 @@ impl crate::connect::Source for Source {
         let cursor = stream.cursor.as_ref().map(|cursor| cursor.field.as_str());
         let relation = relation::describe(client, &plan.sql_name, &key, cursor).await.map_err(fail)?;
         let relation = relation.ok_or_else(|| plan.changed("it is gone"))?;
-        settle(client, &plan, &relation).await?;
+        settle(client, &plan).await?;
         let (pieces, rows_expected) = match &extent {
             Extent::Keys(batches) => {
                 let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
@@ -95,22 +96,22 @@ impl crate::connect::Source for Source {
 
 /// Locks the table against changes of its shape for as long as the reading lasts, and refuses one that does not look any more as the snapshot
 /// shows it: the catalog that a statement is planned with is always the newest.
-async fn settle(client: &Client, plan: &Plan, relation: &Relation) -> Result<(), ConnectError> {
+async fn settle(client: &Client, plan: &Plan) -> Result<(), ConnectError> {
     let doing = format!("reading stream \"{}\"", plan.place.name);
     let fail = |error| failure(&plan.place.system, &doing, error);
-    let statement = client.prepare(&plan.select()).await.map_err(|error| match error.code() {
+    let changed = |error: tokio_postgres::Error| match error.code() {
         Some(&SqlState::UNDEFINED_COLUMN | &SqlState::UNDEFINED_TABLE) => {
             plan.changed(error.as_db_error().map_or_else(|| "a name is gone".into(), |answer| answer.message().to_owned()))
         }
         _ => fail(error),
-    })?;
+    };
+    let statement = client.prepare(&format!("{} limit 0", plan.select())).await.map_err(changed)?;
     let now = statement.columns().iter().map(|column| column.type_().oid());
     if let Some((_, column)) = now.zip(plan.oids()).zip(statement.columns()).find(|((now, then), _)| now != then) {
         return Err(plan.changed(format!("column \"{}\" has another type now", column.name())));
     }
-    if relation.is_partitioned && relation.may_split {
-        client.batch_execute(&format!("lock table {} in access share mode", plan.sql_name)).await.map_err(fail)?;
-    }
+    // Running it locks partitions and checks rights, too.
+    client.query(&statement, &[]).await.map_err(fail)?;
     match relation::rewritten(client).await.map_err(fail)? {
         Some(table) => Err(plan.changed(format!("the rows of table {table} were written anew after this pull began"))),
         None => Ok(()),

@@ -49,7 +49,7 @@ impl crate::connect::Target for Target {
     async fn apply(&self, changes: &[RowChange]) -> Result<Vec<Outcome>, ConnectError> {
         let fail = |error| failure(&self.system, "applying changes", error);
         let mut session = self.session.lock().await;
-        let Session { client, schema } = &mut *session;
+        let Session { client, schema, .. } = &mut *session;
         let mut transaction = client.transaction().await.map_err(fail)?;
         // A deferred constraint would fail the commit, and with it every change of the slice.
         transaction.batch_execute("set constraints all immediate").await.map_err(fail)?;
@@ -68,7 +68,7 @@ impl crate::connect::Target for Target {
 
     async fn look(&self, table: &str, columns: &[String], keys: &[Row]) -> Result<Vec<Option<Row>>, ConnectError> {
         let mut session = self.session.lock().await;
-        let Session { client, schema } = &mut *session;
+        let Session { client, schema, .. } = &mut *session;
         let build = client.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead).read_only(true);
         let transaction = build.start().await.map_err(|error| failure(&self.system, "looking at rows", error))?;
         let table = self.table(&transaction, schema.as_deref(), table).await?;

@@ -13,7 +13,7 @@ use tokio_postgres::NoTls;
 use super::{BERLIN, change, check_target, read_all, row, shown, stream, system, with_cursor};
 
 /// A database of its own on the test server, dropped with its folder's server; `None` where there is no server to test on.
-async fn postgres(script: &str) -> Option<(String, tokio_postgres::Client)> {
+pub(super) async fn postgres(script: &str) -> Option<(String, tokio_postgres::Client)> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let Ok(base) = std::env::var("LOOPLINE_TEST_POSTGRES") else {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "LOOPLINE_TEST_POSTGRES is not set; tests/run sets it");
@@ -29,7 +29,7 @@ async fn postgres(script: &str) -> Option<(String, tokio_postgres::Client)> {
     Some((url.to_string(), client))
 }
 
-async fn open(url: &str) -> tokio_postgres::Client {
+pub(super) async fn open(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
@@ -154,7 +154,10 @@ async fn postgres_errors_name_the_place_and_the_way_out() {
             stream("things", &["id"]),
             "system \"erp\", stream \"things\": column \"ts\" holds timestamps without a zone; set time_zone",
         ),
-        (without(&["ts"]), "system \"erp\", stream \"things\": column \"p\" has type point, which cannot be read; add \"p\""),
+        (
+            without(&["ts"]),
+            "system \"erp\", stream \"things\": column \"p\" has type point, which cannot be read; choose what it becomes",
+        ),
         (without(&["ts", "p"]), "system \"erp\", stream \"things\", column \"n\", row id=7: the number is NaN"),
         (without(&["ts", "nope"]), "system \"erp\", stream \"things\": table \"things\" has no excluded column \"nope\""),
         (stream("infinite", &["id"]), "system \"erp\", stream \"things\", column \"day\", row id=8: the date is infinity"),
