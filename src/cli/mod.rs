@@ -20,6 +20,7 @@ mod sql;
 mod status;
 mod summary;
 mod trace;
+mod verify;
 mod write;
 
 use std::path::PathBuf;
@@ -76,6 +77,7 @@ enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
     Pull(pull::Arguments),
+    Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
     Run(run::Arguments),
@@ -118,6 +120,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
+        Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::model::ModelRun;
-use crate::pipeline::{Flow, Progress, Stage, StreamPull};
+use crate::pipeline::{Flow, Progress, Stage, StreamCheck, StreamPull};
 use crate::writeback::Applied;
 
 use super::format::{count, pace, span};
@@ -69,6 +69,16 @@ impl Bar {
         self.bar.set_position(done as u64);
     }
 
+    /// A stream's line goes.
+    fn ended(&self, system: &str, stream: &str, done: usize, total: usize) {
+        let running = self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&name(system, stream));
+        if let Some(running) = running {
+            self.output.bars().remove(&running.line);
+        }
+        self.steps(done, total);
+        self.bar.set_message(name(system, stream));
+    }
+
     /// Says what is done besides a run.
     pub(super) fn say(&self, what: &str) {
         self.bar.set_style(ProgressStyle::default_spinner());
@@ -109,12 +119,7 @@ impl Progress for Bar {
     }
 
     fn pulled(&self, pull: &StreamPull, done: usize, total: usize) {
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = streams.remove(&name(&pull.system, &pull.stream)) {
-            self.output.bars().remove(&running.line);
-        }
-        self.steps(done, total);
-        self.bar.set_message(name(&pull.system, &pull.stream));
+        self.ended(&pull.system, &pull.stream, done, total);
         let outcome = match &pull.error {
             Some(error) => format!("failed: {error}"),
             None => {
@@ -128,6 +133,15 @@ impl Progress for Bar {
         let tries = if pull.tries > 1 { format!(", {} tries", pull.tries) } else { String::new() };
         let kind = pull.kind.text();
         self.output.detail(&format!("pulled {}.{}, {kind}: {outcome} ({}{tries})", pull.system, pull.stream, span(pull.seconds)));
+    }
+
+    fn verified(&self, check: &StreamCheck, done: usize, total: usize) {
+        self.ended(&check.system, &check.stream, done, total);
+        let outcome = match &check.error {
+            Some(error) => format!("failed: {error}"),
+            None => format!("{} missing, {} different, {} gone", check.absent, check.differing, check.gone),
+        };
+        self.output.detail(&format!("compared {}.{}: {outcome} ({})", check.system, check.stream, span(check.seconds)));
     }
 
     fn model(&self, run: &ModelRun, done: usize, total: usize) {

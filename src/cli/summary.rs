@@ -92,19 +92,22 @@ pub(super) fn pulled(report: &PullReport, width: Option<usize>) -> String {
                 line(&mut problems, &format!("  hint: {hint}"));
             }
         }
-        system.streams.iter().filter_map(left_out).for_each(|left_out| line(&mut problems, &left_out));
+        for stream in &system.streams {
+            let left_out = left_out(&stream.system, &stream.stream, stream.discarded_rows, stream.discarded_values);
+            left_out.iter().for_each(|left_out| line(&mut problems, left_out));
+        }
     }
     if table.is_empty() { problems } else { indent(&table.render(width)) + &problems }
 }
 
-/// What the contract of a stream kept out of its table.
-fn left_out(stream: &StreamPull) -> Option<String> {
-    let some = |number: u64, what| (number > 0).then(|| format!("{} {what}", count(number)));
-    let what: Vec<String> =
-        [some(stream.discarded_rows, "rows"), some(stream.discarded_values, "values")].into_iter().flatten().collect();
-    let (system, name) = (&stream.system, &stream.stream);
-    let why = format!("left out by the stream's contract, see raw.{system}__{name}__discarded");
-    (!what.is_empty()).then(|| format!("{system}.{name}: {} {why}", what.join(" and ")))
+/// What the contract of a stream kept out of its table; `None` if nothing.
+pub(super) fn left_out(system: &str, stream: &str, rows: u64, values: u64) -> Option<String> {
+    let some = |number: u64, one: &str, many: &str| {
+        (number > 0).then(|| format!("{} {}", count(number), if number == 1 { one } else { many }))
+    };
+    let what: Vec<String> = [some(rows, "row", "rows"), some(values, "value", "values")].into_iter().flatten().collect();
+    let why = format!("left out by the stream's contract, see raw.{system}__{stream}__discarded");
+    (!what.is_empty()).then(|| format!("{system}.{stream}: {} {why}", what.join(" and ")))
 }
 
 fn built(models: &[ModelRun]) -> String {

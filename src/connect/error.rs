@@ -51,6 +51,7 @@ impl fmt::Display for Place {
 pub enum Role {
     Key,
     Cursor,
+    Version,
     Excluded,
     /// Its type is chosen in the connector.
     Typed,
@@ -63,6 +64,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Key => "key",
             Self::Cursor => "cursor",
+            Self::Version => "version",
             Self::Excluded => "excluded",
             Self::Typed => "typed",
             Self::Written => "written",

@@ -165,8 +165,8 @@ impl Admission {
             let column = batch.column(at);
             let (values, rows) = exact(column, field.data_type())?;
             if misfit != Misfit::Variant {
-                let reason =
-                    format!("{} that is not exactly a {}", exact::word(column.data_type()), exact::word(field.data_type()));
+                let (now, was) = (exact::word(column.data_type()), exact::word(field.data_type()));
+                let reason = format!("not exactly {was}; the source's type is {now} now");
                 losses.push(Loss { at, rows: rows.clone(), misfit, reason });
             }
             taken.insert(at, (values, rows));
@@ -295,7 +295,8 @@ impl<'a> Plan<'a> {
     fn gone(&mut self, was: &Field) {
         match self.stream.contract.gone_columns {
             Policy::Freeze => {
-                let what = format!("column \"{}\" ({}) is gone from the source", was.name(), exact::word(was.data_type()));
+                let why = if self.stream.exclude.contains(was.name()) { "excluded now" } else { "gone from the source" };
+                let what = format!("column \"{}\" ({}) is {why}", was.name(), exact::word(was.data_type()));
                 return self.refuse(what, Some("gone_columns"));
             }
             Policy::DiscardRow => self.missing.push(was.name().clone()),
@@ -359,12 +360,11 @@ impl<'a> Plan<'a> {
 
     fn hint(&self) -> String {
         if self.allowing.is_empty() {
-            return "exclude the column in connector.toml, or delete the table's folder so that the next pull reads it anew"
-                .into();
+            return "restore it in the source, or delete the table's folder so that the next pull reads it anew".into();
         }
         let evolve = self.allowing.iter().map(|name| format!("{name} = \"evolve\"")).collect::<Vec<_>>().join(", ");
         format!(
-            "if the table shall follow: contract = {{ {evolve} }} in stream \"{}\" of connector.toml; discard_row or discard_value keep it as it is",
+            "if the table shall follow: contract = {{ {evolve} }} in stream \"{}\" of connector.toml; discard_row or discard_value keep the table as it is",
             self.stream.name
         )
     }

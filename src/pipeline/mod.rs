@@ -29,7 +29,9 @@ mod trace;
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
 pub use progress::{Cancel, Progress, Silent, Stage};
-pub use pull::Flow;
-pub use report::{CheckReport, PullReport, RunReport, StageTime, StreamPull, SystemPull, WriteSummary};
+pub use pull::{Flow, Verification};
+pub use report::{
+    CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
+};
 pub use status::{Freshness, Status};
 pub use trace::LotTrace;

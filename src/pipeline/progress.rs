@@ -9,7 +9,7 @@ use crate::model::ModelRun;
 use crate::writeback::Applied;
 
 use super::pull::Flow;
-use super::report::StreamPull;
+use super::report::{StreamCheck, StreamPull};
 
 /// A part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -31,6 +31,8 @@ pub trait Progress: Send + Sync {
     fn rows(&self, _flow: &Flow<'_>) {}
     /// A stream is done; `done` of `total` streams of this pull are.
     fn pulled(&self, _pull: &StreamPull, _done: usize, _total: usize) {}
+    /// A stream was compared with its table.
+    fn verified(&self, _check: &StreamCheck, _done: usize, _total: usize) {}
     fn model(&self, _run: &ModelRun, _done: usize, _total: usize) {}
     fn applied(&self, _applied: &Applied) {}
 }

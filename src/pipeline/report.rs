@@ -8,7 +8,7 @@ use crate::base::RunId;
 use crate::base::time::Instant;
 use crate::model::ModelRun;
 use crate::project::{PullMode, Stream, System};
-use crate::store::{PullKind, RunOutcome};
+use crate::store::{PullKind, RangeComparison, RunOutcome};
 use crate::writeback::{Applied, Confirmed, Settled, WriteReport};
 
 use super::progress::Stage;
@@ -80,6 +80,48 @@ pub struct StreamPull {
     /// Whether every column of the whole table was read.
     pub whole: bool,
     /// How often it was tried, the last time included.
+    pub tries: u32,
+    pub error: Option<String>,
+    pub hint: Option<String>,
+    pub seconds: f64,
+}
+
+/// What a verification of a system found.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifyReport {
+    pub system: String,
+    /// Whether each stream was pulled first, in the snapshot that was compared.
+    pub pulled_first: bool,
+    pub streams: Vec<StreamCheck>,
+    /// The system could not be opened.
+    pub error: Option<String>,
+    pub hint: Option<String>,
+}
+
+/// The rows of a source beside those of its table.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamCheck {
+    pub system: String,
+    pub stream: String,
+    /// When the snapshot of the last pull was opened; what changed in the source after it differs.
+    pub pulled_at: Option<Instant>,
+    pub source_rows: u64,
+    pub table_rows: u64,
+    /// Sum of 128-bit hashes of all rows, in hexadecimal.
+    pub source_checksum: String,
+    pub table_checksum: String,
+    /// Rows that the table lacks, that differ, that the source lacks.
+    pub absent: u64,
+    pub differing: u64,
+    pub gone: u64,
+    /// Whether anything is wrong; of a stream that only grows, `gone` rows are not.
+    pub differs: bool,
+    /// Ranges of the key that differ.
+    pub ranges: Vec<RangeComparison>,
+    /// What pulling again did about it.
+    pub repaired: Option<StreamPull>,
+    pub rows_read: u64,
+    pub bytes_read: u64,
     pub tries: u32,
     pub error: Option<String>,
     pub hint: Option<String>,

@@ -35,8 +35,11 @@ impl Store {
         entries: Option<RecordBatch>,
     ) -> Result<bool, StoreError> {
         let table = TableName::new(&live.schema, format!("{}__discarded", live.name));
-        let fields = entries.as_ref().map(|entries| entries.schema());
-        let schema = discarded_schema(fields.as_deref().unwrap_or(&Schema::empty()));
+        let base = self.load(&table).await?;
+        let known = || base.as_ref().map(|base| base.version.schema.clone());
+        let Some(schema) = entries.as_ref().map(|entries| discarded_schema(&entries.schema())).or_else(known) else {
+            return Ok(false);
+        };
         let mut writer = FileWriter::new(self.object_store(), &table.to_string(), stem(&table, "d", pull), schema.clone());
         if let Some(entries) = entries {
             let entries = self.unknown(&table, last, &schema, entries).await?;

@@ -22,6 +22,7 @@ mod lease;
 mod ledger;
 mod place;
 mod pulls;
+mod pulls_table;
 mod stage;
 mod state;
 mod stats;
@@ -47,6 +48,7 @@ pub use control::{Control, RunOutcome, RunRecord};
 pub use error::StoreError;
 use place::Place;
 pub use pulls::{PullKind, PullRecord};
+pub use pulls_table::pulls_schema;
 
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};

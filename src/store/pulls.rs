@@ -158,19 +158,21 @@ impl Control {
         Ok(self.pulls(condition)?.into_iter().map(|(_, pull)| pull).collect())
     }
 
-    /// Pulls recorded after the one with this number, with their numbers, ascending.
-    pub(super) fn pulls_after(&self, number: i64) -> Result<Vec<(i64, PullRecord)>, StoreError> {
-        self.pulls(&format!("id > {number} order by id"))
-    }
-
-    /// The highest number of a recorded pull; 0 if there is none.
-    pub(super) fn newest_pull(&self) -> Result<i64, StoreError> {
-        self.read("cannot list pulls", |db| db.query_row("select coalesce(max(id), 0) from pulls", [], |row| row.get(0)))
-    }
-
-    /// Numbers all recorded pulls anew so that they come after `number`: the control state is younger than what was exported from an earlier one.
-    pub(super) fn raise_pulls(&self, number: i64) -> Result<(), StoreError> {
-        self.write("cannot number pulls", |db| db.execute("update pulls set id = id + ?1", [number]).map(drop))
+    /// Makes ready for copying what was recorded since a copy that went up to `last`, and returns it. A control state that was restored or begun anew
+    /// gives its younger pulls numbers above `last`.
+    pub(super) fn pulls_to_copy(&self, last: i64) -> Result<Vec<(i64, PullRecord)>, StoreError> {
+        self.write("cannot number pulls", |db| {
+            let copied = meta_number(db, "pulls_copied")?;
+            if copied < last {
+                // In two steps, so that no number is in the way of another.
+                db.execute("update pulls set id = -(id + ?1) where id > ?2", [last - copied, copied])?;
+                db.execute("update pulls set id = -id where id < 0", [])?;
+            }
+            let newest: i64 = db.query_row("select coalesce(max(id), 0) from pulls", [], |row| row.get(0))?;
+            // Before they are copied: after a crash in between, the copy is behind, which is told from a control state that is.
+            set_meta(db, "pulls_copied", &newest.max(last).to_string())
+        })?;
+        self.pulls(&format!("id > {last} order by id"))
     }
 
     fn pulls(&self, condition: &str) -> Result<Vec<(i64, PullRecord)>, StoreError> {
@@ -280,7 +282,7 @@ mod tests {
             (0..3_000).map(|n| pull(n, "orders", n, PullKind::Incremental, (n > 10).then_some("no route"))).collect();
         control.record_pulls(&many).unwrap();
         control.write("cannot forget", |db| forget(db, 1_000)).unwrap();
-        let kept: Vec<i64> = control.pulls_after(0).unwrap().into_iter().map(|(number, _)| number).collect();
+        let kept: Vec<i64> = control.pulls("true order by id").unwrap().into_iter().map(|(number, _)| number).collect();
         assert_eq!((kept[..3].to_vec(), kept.len()), (vec![1, 2, 13], 1_003));
         assert_eq!(control.last_successes("erp", &[PullKind::Sweep]).unwrap()["orders"], instant(1));
     }

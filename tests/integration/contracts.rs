@@ -86,26 +86,150 @@ fn without_instant(row: &str) -> String {
 
 #[test]
 fn the_table_follows_under_evolve() {
-    assert_snapshot!(Shop::new("contract = \"evolve\"").altered(), @"");
+    assert_snapshot!(Shop::new("contract = \"evolve\"").altered(), @r#"
+    == new column: 0 new, 2 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","note":"fragile","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == wider type: 0 new, 2 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","note":"fragile","price":0.125,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == other type: 0 new, 2 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","note":"fragile","price":0.125,"stock__text":"many","unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == gone column: 1 new, 3 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Nut","note":"fragile","price":0.125,"stock__text":"many"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5}
+      {"id":3,"name":"Paint"}
+      {"id":4,"name":"Oil"}
+    "#);
 }
 
 #[test]
 fn the_pull_is_an_error_under_freeze() {
     let shop = Shop::new("contract = \"freeze\"");
-    assert_snapshot!(shop.altered(), @"");
+    assert_snapshot!(shop.altered(), @r#"
+    == new column: error: system "erp", stream "items": contract: column "note" (text) is new
+    hint: if the table shall follow: contract = { new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == wider type: error: system "erp", stream "items": contract: column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+    hint: if the table shall follow: contract = { widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == other type: error: system "erp", stream "items": contract: column "stock" has another type: it was long and is now text; column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+    hint: if the table shall follow: contract = { changed_types = "evolve", widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == gone column: error: system "erp", stream "items": contract: column "unit" (text) is gone from the source; column "stock" has another type: it was long and is now text; column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+    hint: if the table shall follow: contract = { gone_columns = "evolve", changed_types = "evolve", widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    "#);
     let said = shop.0.loopline(&["pull"]);
     assert_eq!(said.code, Some(1));
-    assert_snapshot!(said.stdout.lines().skip(3).collect::<Vec<_>>().join("\n"), @"");
+    assert_snapshot!(said.stdout.lines().skip(3).collect::<Vec<_>>().join("\n"), @r#"
+    erp.items could not be read: system "erp", stream "items": contract: column "unit" (text) is gone from the source; column "stock" has another type: it was long and is now text; column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+      hint: if the table shall follow: contract = { gone_columns = "evolve", changed_types = "evolve", widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    "#);
 }
 
 #[test]
 fn rows_are_left_out_under_discard_row() {
-    assert_snapshot!(Shop::new("contract = \"discard_row\"").altered(), @"");
+    assert_snapshot!(Shop::new("contract = \"discard_row\"").altered(), @r#"
+    == new column: 0 new, 1 changed, 0 gone; left out: 1 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+    == wider type: 0 new, 1 changed, 0 gone; left out: 1 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+    == other type: 0 new, 1 changed, 0 gone; left out: 1 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":\"many\",\"unit\":\"pc\"}","value":"fragile"}
+    == gone column: 0 new, 0 changed, 0 gone; left out: 4 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":\"many\",\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"unit","key":"id=1","reason":"the source does not have this column any more","row":"{\"id\":1,\"name\":\"Nut\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":\"many\"}","value":""}
+      {"column":"unit","key":"id=2","reason":"the source does not have this column any more","row":"{\"id\":2,\"name\":\"Frame A\",\"note\":null,\"price\":\"98.5\",\"stock\":\"5\"}","value":""}
+      {"column":"unit","key":"id=3","reason":"the source does not have this column any more","row":"{\"id\":3,\"name\":\"Paint\",\"note\":null,\"price\":null,\"stock\":null}","value":""}
+      {"column":"unit","key":"id=4","reason":"the source does not have this column any more","row":"{\"id\":4,\"name\":\"Oil\",\"note\":null,\"price\":null,\"stock\":null}","value":""}
+    "#);
 }
 
 #[test]
 fn values_are_left_out_under_discard_value() {
-    assert_snapshot!(Shop::new("contract = \"discard_value\"").altered(), @"");
+    assert_snapshot!(Shop::new("contract = \"discard_value\"").altered(), @r#"
+    == new column: 0 new, 2 changed, 0 gone; left out: 0 rows, 1 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+    == wider type: 0 new, 2 changed, 0 gone; left out: 0 rows, 2 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+      {"column":"price","key":"id=1","reason":"not exactly decimal(12,2); the source's type is decimal(16,4) now","value":"0.125"}
+    == other type: 0 new, 2 changed, 0 gone; left out: 0 rows, 3 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+      {"column":"price","key":"id=1","reason":"not exactly decimal(12,2); the source's type is decimal(16,4) now","value":"0.125"}
+      {"column":"stock","key":"id=1","reason":"not exactly long; the source's type is text now","value":"many"}
+    == gone column: 1 new, 3 changed, 0 gone; left out: 0 rows, 3 values
+    raw.erp__items
+      {"id":1,"name":"Nut"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5}
+      {"id":3,"name":"Paint"}
+      {"id":4,"name":"Oil"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+      {"column":"price","key":"id=1","reason":"not exactly decimal(12,2); the source's type is decimal(16,4) now","value":"0.125"}
+      {"column":"stock","key":"id=1","reason":"not exactly long; the source's type is text now","value":"many"}
+      {"column":"unit","key":"","reason":"the source does not have this column any more: its values are null from now on","value":""}
+    "#);
 }
 
 #[test]
@@ -114,7 +238,12 @@ fn a_row_that_was_left_out_is_taken_once_the_contract_lets_it() {
     let left_out = shop.after("alter table items add column note text; insert into items values (4, 'Oil', 'l', 1, 5, 'burns'), (5, 'Nut', 'pc', 9, 1, null)");
     assert!(left_out.starts_with("1 new, 0 changed, 0 gone; left out: 1 rows, 0 values\n"), "{left_out}");
     let said = shop.0.loopline(&["pull"]);
-    assert!(said.stdout.contains("erp.items: 1 rows left out by the stream's contract, see raw.erp__items__discarded"), "{said:?}");
+    assert!(
+        said.stdout.contains("erp.items: 1 row left out by the stream's contract, see raw.erp__items__discarded"),
+        "{said:?}"
+    );
+    let said = shop.0.loopline(&["status"]);
+    assert!(said.stdout.contains("\nerp.items: 1 row left out by the stream's contract"), "{said:?}");
     let again = shop.run();
     assert_eq!(again.matches("does not have this column").count(), 1, "what is known is not noted again: {again}");
 
@@ -137,7 +266,8 @@ fn a_row_that_was_left_out_is_taken_once_the_contract_lets_it() {
 #[test]
 fn rows_that_are_left_out_are_not_gone_but_others_are() {
     let shop = Shop::new("contract = { changed_types = \"discard_row\" }");
-    let text = shop.after(&recreated("stock text", "update items set stock = 'many' where id = 1; delete from items where id = 2"));
+    let text =
+        shop.after(&recreated("stock text", "update items set stock = 'many' where id = 1; delete from items where id = 2"));
     assert!(text.starts_with("0 new, 0 changed, 1 gone; left out: 1 rows, 0 values\n"), "{text}");
     assert_eq!(shop.0.ask("select id, stock from raw.erp__items order by id").len(), 2, "{text}");
 }
@@ -149,5 +279,8 @@ fn a_key_is_never_cast() {
         "create table other (id text primary key, name text, unit text, stock integer, price decimal(12,2));
          insert into other select '0' || id, name, unit, stock, price from items; drop table items; alter table other rename to items",
     );
-    assert_snapshot!(said.lines().take(2).collect::<Vec<_>>().join("\n"), @"");
+    assert_snapshot!(said.lines().take(2).collect::<Vec<_>>().join("\n"), @r#"
+    error: system "erp", stream "items": contract: column "id", part of the key, has another type: it was long and is now text
+    hint: restore it in the source, or delete the table's folder so that the next pull reads it anew
+    "#);
 }

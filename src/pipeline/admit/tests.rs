@@ -78,36 +78,142 @@ fn under_each(table: &Schema, batch: &RecordBatch) -> String {
 fn new_columns() {
     let batch = rows(vec![ids::<2>(), ("note", texts(&[Some("fragile"), None])), ("size", longs(&[7, 8]))]);
     let known = table(&[("id", Int64), ("size", Int64)]);
-    assert_snapshot!(under_each(&known, &batch), @"");
+    assert_snapshot!(under_each(&known, &batch), @r#"
+    Evolve: id long, size long, note text
+    1 7 "fragile"
+    2 8 null
+
+    Freeze: contract: column "note" (text) is new
+    hint: if the table shall follow: contract = { new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+
+    DiscardRow: id long, size long
+    2 8
+    left out: 1 rows (1 keys), 0 values
+    - "id=1" "note" "the table does not have this column" "fragile" "{\"id\":1,\"note\":\"fragile\",\"size\":7}"
+
+    DiscardValue: id long, size long
+    1 7
+    2 8
+    left out: 0 rows (0 keys), 1 values
+    - "id=1" "note" "the table does not have this column" "fragile" null
+    "#);
 }
 
 #[test]
 fn gone_columns() {
     let batch = rows(vec![ids::<2>(), ("size", longs(&[7, 8]))]);
     let known = table(&[("id", Int64), ("unit", Utf8), ("size", Int64)]);
-    assert_snapshot!(under_each(&known, &batch), @"");
+    let excluded = Stream { exclude: vec!["unit".into()], ..stream(Policy::Freeze) };
+    assert_snapshot!(admitted(&excluded, &known, &batch), @r#"
+    contract: column "unit" (text) is excluded now
+    hint: if the table shall follow: contract = { gone_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    "#);
+    assert_snapshot!(under_each(&known, &batch), @r#"
+    Evolve: id long, unit text, size long
+    1 null 7
+    2 null 8
+
+    Freeze: contract: column "unit" (text) is gone from the source
+    hint: if the table shall follow: contract = { gone_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+
+    DiscardRow: id long, unit text, size long
+    left out: 2 rows (2 keys), 0 values
+    - "id=1" "unit" "the source does not have this column any more" "" "{\"id\":1,\"size\":7}"
+    - "id=2" "unit" "the source does not have this column any more" "" "{\"id\":2,\"size\":8}"
+
+    DiscardValue: id long, unit text, size long
+    1 null 7
+    2 null 8
+    left out: 0 rows (0 keys), 0 values
+    - "" "unit" "the source does not have this column any more: its values are null from now on" "" null
+    "#);
 }
 
 #[test]
 fn widened_types() {
     let batch = rows(vec![ids::<2>(), ("size", longs(&[7, 1 << 40]))]);
-    assert_snapshot!(under_each(&table(&[("id", Int64), ("size", Int32)]), &batch), @"");
+    assert_snapshot!(under_each(&table(&[("id", Int64), ("size", Int32)]), &batch), @r#"
+    Evolve: id long, size long
+    1 7
+    2 1099511627776
+
+    Freeze: contract: column "size" became wider: it was integer and is now long
+    hint: if the table shall follow: contract = { widened_types = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+
+    DiscardRow: id long, size integer
+    1 7
+    left out: 1 rows (1 keys), 0 values
+    - "id=2" "size" "not exactly integer; the source's type is long now" "1099511627776" "{\"id\":2,\"size\":1099511627776}"
+
+    DiscardValue: id long, size integer
+    1 7
+    2 null
+    left out: 0 rows (0 keys), 1 values
+    - "id=2" "size" "not exactly integer; the source's type is long now" "1099511627776" null
+    "#);
 }
 
 #[test]
 fn changed_types() {
     let size = texts(&[Some("7"), Some("07"), None, Some("large")]);
     let batch = rows(vec![ids::<4>(), ("size", size)]);
-    assert_snapshot!(under_each(&table(&[("id", Int64), ("size", Int64)]), &batch), @"");
+    assert_snapshot!(under_each(&table(&[("id", Int64), ("size", Int64)]), &batch), @r#"
+    Evolve: id long, size long, size__text text
+    1 7 null
+    2 null "07"
+    3 null null
+    4 null "large"
+
+    Freeze: contract: column "size" has another type: it was long and is now text
+    hint: if the table shall follow: contract = { changed_types = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+
+    DiscardRow: id long, size long
+    1 7
+    3 null
+    left out: 2 rows (2 keys), 0 values
+    - "id=2" "size" "not exactly long; the source's type is text now" "07" "{\"id\":2,\"size\":\"07\"}"
+    - "id=4" "size" "not exactly long; the source's type is text now" "large" "{\"id\":4,\"size\":\"large\"}"
+
+    DiscardValue: id long, size long
+    1 7
+    2 null
+    3 null
+    4 null
+    left out: 0 rows (0 keys), 2 values
+    - "id=2" "size" "not exactly long; the source's type is text now" "07" null
+    - "id=4" "size" "not exactly long; the source's type is text now" "large" null
+    "#);
 }
 
 #[test]
 fn decimals_widen_to_what_holds_both() {
     let price = |values: Vec<i128>| Arc::new(Decimal128Array::from(values).with_precision_and_scale(12, 4).unwrap()) as ArrayRef;
     let batch = rows(vec![ids::<2>(), ("price", price(vec![15_000, 12_345]))]);
-    assert_snapshot!(under_each(&table(&[("id", Int64), ("price", Decimal(12, 2))]), &batch), @"");
+    assert_snapshot!(under_each(&table(&[("id", Int64), ("price", Decimal(12, 2))]), &batch), @r#"
+    Evolve: id long, price decimal(14,4)
+    1 "1.5"
+    2 "1.2345"
+
+    Freeze: contract: column "price" became wider: it was decimal(12,2) and is now decimal(12,4)
+    hint: if the table shall follow: contract = { widened_types = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+
+    DiscardRow: id long, price decimal(12,2)
+    1 "1.5"
+    left out: 1 rows (1 keys), 0 values
+    - "id=2" "price" "not exactly decimal(12,2); the source's type is decimal(12,4) now" "1.2345" "{\"id\":2,\"price\":\"1.2345\"}"
+
+    DiscardValue: id long, price decimal(12,2)
+    1 "1.5"
+    2 null
+    left out: 0 rows (0 keys), 1 values
+    - "id=2" "price" "not exactly decimal(12,2); the source's type is decimal(12,4) now" "1.2345" null
+    "#);
     let narrow = table(&[("id", Int64), ("price", Decimal(20, 6))]);
-    assert_snapshot!(admitted(&stream(Policy::Freeze), &narrow, &batch), @"");
+    assert_snapshot!(admitted(&stream(Policy::Freeze), &narrow, &batch), @r#"
+    id long, price decimal(20,6)
+    1 "1.5"
+    2 "1.2345"
+    "#);
 }
 
 #[test]
@@ -115,14 +221,28 @@ fn variants_stay_and_the_column_may_come_back() {
     let known = table(&[("id", Int64), ("size", Int64), ("size__text", Utf8), ("size__decimal", Decimal(10, 2))]);
     let evolve = stream(Policy::Evolve);
     let text = rows(vec![ids::<2>(), ("size", texts(&[Some("7"), Some("large")]))]);
-    assert_snapshot!(admitted(&evolve, &known, &text), @"");
+    assert_snapshot!(admitted(&evolve, &known, &text), @r#"
+    id long, size long, size__text text, size__decimal decimal(10,2)
+    1 7 null null
+    2 null "large" null
+    "#);
     let back = rows(vec![ids::<2>(), ("size", longs(&[7, 8]))]);
-    assert_snapshot!(admitted(&stream(Policy::Freeze), &known, &back), @"");
+    assert_snapshot!(admitted(&stream(Policy::Freeze), &known, &back), @"
+    id long, size long, size__text text, size__decimal decimal(10,2)
+    1 7 null null
+    2 8 null null
+    ");
     let taken = rows(vec![ids::<1>(), ("size", texts(&[Some("large")])), ("size__text", texts(&[None]))]);
-    assert_snapshot!(admitted(&evolve, &table(&[("id", Int64), ("size", Int64)]), &taken), @"");
+    assert_snapshot!(admitted(&evolve, &table(&[("id", Int64), ("size", Int64)]), &taken), @r#"
+    contract: column "size__text", which would take values of "size" that are not of its type any more, is there already and holds something else
+    hint: restore it in the source, or delete the table's folder so that the next pull reads it anew
+    "#);
     // Text takes every value, so it needs no variant.
     let long = rows(vec![ids::<1>(), ("unit", longs(&[5]))]);
-    assert_snapshot!(admitted(&evolve, &table(&[("id", Int64), ("unit", Utf8)]), &long), @"");
+    assert_snapshot!(admitted(&evolve, &table(&[("id", Int64), ("unit", Utf8)]), &long), @r#"
+    id long, unit text
+    1 "5"
+    "#);
 }
 
 #[test]
@@ -141,9 +261,17 @@ fn the_key_and_the_cursor_are_never_left_out_alone() {
         );
     }
     let wide_cursor = rows(vec![ids::<2>(), ("changed", longs(&[5, 1 << 40]))]);
-    assert_snapshot!(admitted(&with_cursor(Policy::DiscardValue), &known, &wide_cursor), @"");
+    assert_snapshot!(admitted(&with_cursor(Policy::DiscardValue), &known, &wide_cursor), @r#"
+    id long, changed integer
+    1 5
+    left out: 1 rows (1 keys), 0 values
+    - "id=2" "changed" "not exactly integer; the source's type is long now" "1099511627776" "{\"changed\":1099511627776,\"id\":2}"
+    "#);
     let new_cursor = table(&[("id", Int64)]);
-    assert_snapshot!(admitted(&with_cursor(Policy::DiscardValue), &new_cursor, &wide_cursor), @"");
+    assert_snapshot!(admitted(&with_cursor(Policy::DiscardValue), &new_cursor, &wide_cursor), @r#"
+    contract: column "changed", the cursor, is new and cannot be left out
+    hint: if the table shall follow: contract = { new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    "#);
 }
 
 #[test]
@@ -156,7 +284,10 @@ fn all_that_is_frozen_is_said_at_once() {
         ("note", texts(&[None])),
         ("photo", texts(&[None])),
     ]);
-    assert_snapshot!(admitted(&stream(Policy::Freeze), &known, &now), @"");
+    assert_snapshot!(admitted(&stream(Policy::Freeze), &known, &now), @r#"
+    contract: column "unit" (text) is gone from the source; column "size" became wider: it was integer and is now long; column "place" has another type: it was long and is now text; column "note" (text) is new; column "photo" (text) is new
+    hint: if the table shall follow: contract = { gone_columns = "evolve", widened_types = "evolve", changed_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    "#);
 }
 
 #[test]
@@ -166,7 +297,14 @@ fn a_row_is_left_out_once_and_its_values_with_it() {
     let size = texts(&[Some("large"), Some("large"), Some("3")]);
     let batch =
         rows(vec![ids::<3>(), ("size", size), ("a", texts(&[Some("x"), None, None])), ("b", texts(&[Some("y"), None, None]))]);
-    assert_snapshot!(admitted(&stream, &table(&[("id", Int64), ("size", Int64)]), &batch), @"");
+    assert_snapshot!(admitted(&stream, &table(&[("id", Int64), ("size", Int64)]), &batch), @r#"
+    id long, size long
+    2 null
+    3 3
+    left out: 1 rows (1 keys), 1 values
+    - "id=1" "a" "the table does not have this column" "x" "{\"a\":\"x\",\"b\":\"y\",\"id\":1,\"size\":\"large\"}"
+    - "id=2" "size" "not exactly long; the source's type is text now" "large" null
+    "#);
 }
 
 fn reading(batch: &RecordBatch, discards: Discards) -> Reading {

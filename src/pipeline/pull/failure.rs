@@ -82,7 +82,7 @@ impl Failure {
     /// Names the stream; errors of the store know only its table.
     pub fn placed(mut self, system: &System, stream: &Stream) -> Self {
         let place = format!("system \"{}\", stream \"{}\"", system.name, stream.name);
-        if !self.error.contains(&place) {
+        if !self.is_unopened && !self.error.contains(&place) {
             self.error = format!("{place}: {}", self.error);
         }
         self

@@ -27,17 +27,17 @@ const PLACE: [&str; 2] = ["_file", "_row"];
 pub(super) type Taken = BTreeMap<String, (SourceFile, i64)>;
 
 impl Task<'_> {
-    /// What to read of a stream of files; `None` for any other stream.
-    pub async fn files(&self) -> Result<Option<(Way, Taken)>, Failure> {
-        if self.stream.files.is_none() {
-            return Ok(None);
-        }
-        let taken = self.taken().await?;
+    /// What to read of a stream of files.
+    pub async fn new_files(&self) -> Result<Way, Failure> {
         let is_whole = self.whole || self.stream.mode == PullMode::Full;
-        let known = || taken.iter().map(|(path, (file, _))| (path.clone(), file.clone())).collect();
-        let extent = if is_whole { Extent::Whole } else { Extent::NewFiles(Arc::new(known())) };
-        let kind = if is_whole { PullKind::Full } else { PullKind::Files };
-        Ok(Some((Way { kind, extent, scope: LandingScope::Changes, gone: Vec::new() }, taken)))
+        let (kind, extent) = match is_whole {
+            true => (PullKind::Full, Extent::Whole),
+            false => {
+                let known = self.taken().await?.into_iter().map(|(path, (file, _))| (path, file)).collect();
+                (PullKind::Files, Extent::NewFiles(Arc::new(known)))
+            }
+        };
+        Ok(Way { kind, extent, scope: LandingScope::Changes, gone: Vec::new() })
     }
 
     /// What the rows of `files` are to the table.
@@ -55,8 +55,11 @@ impl Task<'_> {
 
     /// Notes that pull number `pull` takes `files`, before it does; returns the property that makes the pull's commit different from the last one,
     /// whether or not a row is. `None`: all of them were taken before.
-    pub async fn take(&self, mut taken: Taken, files: Vec<SourceFile>, pull: i64) -> Result<Option<String>, Failure> {
-        let mut is_new = false;
+    pub async fn note_files(&self, files: Vec<SourceFile>, pull: i64) -> Result<Option<String>, Failure> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let (mut taken, mut is_new) = (self.taken().await?, false);
         for file in files {
             if taken.get(&file.path).is_none_or(|(known, _)| *known != file) {
                 is_new = true;

@@ -13,6 +13,7 @@ mod meter;
 mod stream;
 mod sweep;
 mod system;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ use super::{Hub, PipelineError, PullReport, RunOptions, StreamPull};
 
 pub(super) use crate::base::causes;
 pub use meter::Flow;
+pub use verify::Verification;
 
 /// Which streams to pull, and how.
 pub(super) struct Order<'a> {
@@ -88,6 +90,13 @@ impl Hub {
         Ok(if names.is_empty() { known.keys().cloned().collect() } else { names.to_vec() })
     }
 
+    /// Copies what is known of pulls to `system.pulls`. The pulls themselves are done: if this fails, the next copy has these, too.
+    async fn note_pulls(&self) {
+        if let Err(error) = self.store.copy_pulls().await {
+            tracing::warn!("cannot note pulls in system.pulls: {}", causes(&error));
+        }
+    }
+
     pub(super) async fn pull_systems(&self, order: &Order<'_>) -> Result<PullReport, PipelineError> {
         let mut tasks = Vec::new();
         let mut total = 0;
@@ -100,7 +109,9 @@ impl Hub {
         }
         let count = Count { done: AtomicUsize::new(0), total };
         let pulls = tasks.into_iter().map(|(system, streams)| self.pull_system(order, system, streams, &count));
-        Ok(PullReport { systems: try_join_all(pulls).await? })
+        let done = try_join_all(pulls).await;
+        self.note_pulls().await;
+        Ok(PullReport { systems: done? })
     }
 }
 

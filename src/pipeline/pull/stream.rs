@@ -6,7 +6,7 @@ use futures::StreamExt;
 
 use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::connect::{CursorValue, Extent, Part};
+use crate::connect::{CursorValue, Extent, Part, Source};
 use crate::project::{Policy, PullMode, Stream, System};
 use crate::store::{Batches, Landed, Landing, LandingScope, PullKind, TableVersion};
 
@@ -52,8 +52,9 @@ pub(super) struct Pulled {
 
 impl Pulled {
     /// Puts it into the stream's report.
-    pub fn note(&self, report: &mut StreamPull) {
+    pub fn note(&self, report: &mut StreamPull, meter: &Meter) {
         (report.kind, report.whole) = (self.kind, self.whole);
+        (report.rows_read, report.bytes_read) = (meter.rows(), meter.bytes());
         (report.discarded_rows, report.discarded_values) = self.discarded;
         (report.inserted, report.updated, report.deleted) = (self.landed.inserted, self.landed.updated, self.landed.deleted);
     }
@@ -69,41 +70,49 @@ impl Task<'_> {
         let (source, opened_at) = connection.open().await?;
         let latest = self.hub.store.latest(&self.table()).await?;
         let last = self.last_cursor(latest.as_ref());
-        let seen = self.stream.cursor.as_ref().map(|cursor| Seen::new(cursor, last, opened_at.max(self.as_of)));
-        let (files, taken) = self.files().await?.unzip();
-        let mut way = match last.filter(|_| !self.whole && self.stream.mode != PullMode::Full) {
-            _ if let Some(way) = files => way,
+        let seen = self.seen(last, opened_at);
+        let way = match last.filter(|_| !self.whole && self.stream.mode != PullMode::Full) {
+            _ if self.stream.files.is_some() => self.new_files().await?,
             Some(_) if self.sweep_due => self.sweep(source, seen.as_ref(), meter).await?.unwrap_or_else(|| self.all()),
             Some(last) => self.since(last),
             None => self.all(),
         };
+        self.take(source, way, seen, meter, latest.as_ref()).await
+    }
+
+    /// Reads and lands.
+    pub async fn take(
+        &self,
+        source: &dyn Source,
+        mut way: Way,
+        seen: Option<Seen>,
+        meter: &Meter,
+        latest: Option<&TableVersion>,
+    ) -> Result<Pulled, Failure> {
         let mut reading = source.read(self.stream, way.extent.clone()).await?;
-        let follows =
-            matches!(way.kind, PullKind::Incremental | PullKind::Sweep) && self.stream.contract.new_columns == Policy::Evolve;
-        if follows && latest.as_ref().is_some_and(|latest| has_new_column(&reading.schema, latest)) {
+        let follows = matches!(way.kind, PullKind::Incremental | PullKind::Sweep);
+        let grows = latest.is_some_and(|latest| has_new_column(&reading.schema, latest));
+        if follows && grows && self.stream.contract.new_columns == Policy::Evolve {
             // Rows that were pulled before may have a value in it without looking changed.
             drop(reading);
             way = self.all();
             reading = source.read(self.stream, way.extent.clone()).await?;
         }
-        let read = std::mem::take(&mut reading.files);
-        if taken.is_some() {
-            if read.is_empty() {
+        let files = std::mem::take(&mut reading.files);
+        if self.stream.files.is_some() {
+            if files.is_empty() {
                 let landed = Landed { version: latest.map_or(0, |latest| latest.version), ..Landed::default() };
                 return Ok(Pulled { kind: way.kind, whole: false, landed, discarded: (0, 0) });
             }
-            way.scope = self.files_scope(&read);
+            way.scope = self.files_scope(&files);
         }
-        let admission = Admission::new(self.stream, latest.as_ref().map(|latest| &*latest.schema), &reading.schema)?;
+        let admission = Admission::new(self.stream, latest.map(|latest| &*latest.schema), &reading.schema)?;
         let (reading, omitted) = admission.apply(&self.system.name, self.stream, reading);
         let left_out = omitted.clone();
         meter.expect(reading.rows_expected);
-        let pull = self.hub.store.next_pull(&self.table()).await?;
-        let taken = match taken {
-            Some(taken) => self.take(taken, read, pull).await?,
-            None => None,
-        };
         seen.iter().for_each(|seen| seen.bound(reading.safe_until));
+        let pull = self.hub.store.next_pull(&self.table()).await?;
+        let taken = self.note_files(files, pull).await?;
         let parts = reading.parts.into_iter().map(|part| metered(part, meter, seen.as_ref())).collect();
         let whole = way.scope == LandingScope::Whole;
         let landing = Landing {
@@ -121,13 +130,18 @@ impl Task<'_> {
         Ok(Pulled { kind: way.kind, whole, landed, discarded: omitted.counts() })
     }
 
+    /// What the cursor will be after a pull of the snapshot that was opened after `opened_at`.
+    pub fn seen(&self, last: Option<CursorValue>, opened_at: Instant) -> Option<Seen> {
+        self.stream.cursor.as_ref().map(|cursor| Seen::new(cursor, last, opened_at.max(self.as_of)))
+    }
+
     /// Where the last pull ended; `None` before the first, and for a stream whose cursor became another one.
-    fn last_cursor(&self, latest: Option<&TableVersion>) -> Option<CursorValue> {
+    pub fn last_cursor(&self, latest: Option<&TableVersion>) -> Option<CursorValue> {
         cursor::parse(latest?.properties.get(cursor::PROPERTY)?, self.stream.cursor.as_ref()?)
     }
 
     /// Every row. What a stream that only grows does not have any more was cleaned up there, not taken back.
-    fn all(&self) -> Way {
+    pub fn all(&self) -> Way {
         let (kind, scope) = match self.stream.mode {
             PullMode::Append => (PullKind::Append, LandingScope::Changes),
             PullMode::Full | PullMode::Incremental => (PullKind::Full, LandingScope::Whole),

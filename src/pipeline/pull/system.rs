@@ -12,7 +12,7 @@ use crate::connect::{Source, source};
 use crate::project::{Load, PullMode, Removals, Stream, System};
 use crate::store::{PullKind, PullRecord};
 
-use super::super::{Hub, PipelineError, StreamPull, SystemPull};
+use super::super::{Hub, PipelineError, RunOptions, StreamPull, SystemPull};
 use super::failure::Failure;
 use super::meter::Meter;
 use super::stream::Task;
@@ -105,45 +105,50 @@ impl Hub {
     }
 }
 
-/// Pulls one stream, again after faults that may pass. An error only if the system cannot be opened: what goes wrong with a stream is in its report.
+/// Pulls one stream. An error only if the system cannot be opened: what goes wrong with a stream is in its report.
 async fn pull_stream(order: &Order<'_>, connection: &mut Connection<'_>, task: &Task<'_>) -> Result<StreamPull, Failure> {
-    let (watch, load) = (Stopwatch::now(), &task.system.load);
+    let watch = Stopwatch::now();
     let mut report = StreamPull::of(task.system, task.stream);
-    let failure = loop {
-        report.tries += 1;
+    let attempt = async |connection: &mut Connection<'_>, meter: &Meter| task.attempt(connection, meter).await;
+    match tried(order.options, connection, task, &mut report.tries, attempt).await {
+        Ok((pulled, meter)) => pulled.note(&mut report, &meter),
+        Err(failure) if failure.is_unopened => return Err(failure),
+        Err(failure) => (report.error, report.hint) = (Some(failure.error), failure.hint),
+    }
+    report.seconds = watch.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// Does something with a stream, again after faults that may pass: with a fresh connection, and never longer than the system's time limit.
+pub(super) async fn tried<T>(
+    options: &RunOptions<'_>,
+    connection: &mut Connection<'_>,
+    task: &Task<'_>,
+    tries: &mut u32,
+    attempt: impl AsyncFn(&mut Connection<'_>, &Meter) -> Result<T, Failure>,
+) -> Result<(T, Meter), Failure> {
+    let (watch, load, system, stream) = (Stopwatch::now(), &task.system.load, &task.system.name, &task.stream.name);
+    loop {
+        *tries += 1;
         let meter = Meter::new();
-        let attempt = async { task.attempt(connection, &meter).await };
-        let shown = meter.watch(&task.system.name, &task.stream.name, |flow| order.options.progress.rows(&flow), attempt);
+        let shown = meter.watch(system, stream, |flow| options.progress.rows(&flow), attempt(connection, &meter));
         let ended = timeout(load.time_limit.saturating_sub(watch.elapsed()), shown).await;
         let failure = match ended.unwrap_or_else(|_elapsed| Err(Failure::endless(load.time_limit))) {
-            Ok(pulled) => {
-                pulled.note(&mut report);
-                (report.rows_read, report.bytes_read) = (meter.rows(), meter.bytes());
-                break None;
-            }
+            Ok(done) => return Ok((done, meter)),
             Err(failure) => failure,
         };
         if failure.needs_connection {
             connection.close();
         }
-        let wait = failure.wait(report.tries, load.retries, (&report.system, &report.stream, order.run));
-        let Some(wait) = wait.filter(|wait| watch.elapsed() + *wait < load.time_limit) else { break Some(failure) };
+        let wait = failure.wait(*tries, load.retries, (system, stream));
+        let wait = wait.filter(|wait| !options.cancel.cancelled() && watch.elapsed() + *wait < load.time_limit);
+        let Some(wait) = wait else { return Err(failure.counted(*tries).placed(task.system, task.stream)) };
         tracing::warn!("{}; trying again in {:.1} s", failure.error, wait.as_secs_f64());
         tokio::select! {
             () = sleep(wait) => {}
-            () = order.options.cancel.wait() => break Some(failure),
+            () = options.cancel.wait() => return Err(failure.counted(*tries).placed(task.system, task.stream)),
         }
-    };
-    report.seconds = watch.elapsed().as_secs_f64();
-    if let Some(failure) = failure {
-        let failure = failure.counted(report.tries);
-        if failure.is_unopened {
-            return Err(failure);
-        }
-        let failure = failure.placed(task.system, task.stream);
-        (report.error, report.hint) = (Some(failure.error), failure.hint);
     }
-    Ok(report)
 }
 
 /// Whether the stream's rows are to be compared with all rows of the source.
@@ -161,7 +166,7 @@ fn outside_hours(load: &Load, zone: Option<Tz>, now: Instant) -> Option<String> 
     (!within).then(|| format!("outside of its hours, {from} to {to} ({zone})"))
 }
 
-fn record(run: RunId, pull: &StreamPull, started_at: Instant) -> PullRecord {
+pub(super) fn record(run: RunId, pull: &StreamPull, started_at: Instant) -> PullRecord {
     PullRecord {
         run,
         system: pull.system.clone(),
