@@ -1,6 +1,7 @@
 //! Sources and targets on real SQLite files and a real PostgreSQL server.
 
 mod extents;
+mod files;
 mod postgres;
 mod postgres_read;
 
