@@ -72,16 +72,16 @@ fn each_file_is_taken_exactly_once_and_a_changed_one_again() {
     let shop = Shop::new("./drop", STREAM);
     assert!(shop.run().as_str().unwrap().contains("no file matches \"in/*.csv\""));
     shop.put("a.csv", &[("007", "Bolt", "5"), ("008", "Nut", "1.5")]);
-    shop.put("b.csv", &[("007", "Bolt", "5")]);
+    shop.put("b.csv", &[("009", "Pin", "5")]);
     assert_eq!(shop.run(), json!([3, 3, 0, 0]));
     assert_eq!(shop.run(), json!([0, 0, 0, 0]));
-    assert_eq!(shop.texts(PLACED), ["in/a.csv:1 007 Bolt", "in/a.csv:2 008 Nut", "in/b.csv:1 007 Bolt"]);
+    assert_eq!(shop.texts(PLACED), ["in/a.csv:1 007 Bolt", "in/a.csv:2 008 Nut", "in/b.csv:1 009 Pin"]);
     shop.put("a.csv", &[("007", "Bolt M8", "5")]);
     shop.put("c.csv", &[]);
     std::fs::remove_file(shop.0.root().join("drop/in/b.csv")).unwrap();
     assert_eq!(shop.run(), json!([1, 0, 1, 1]), "the row that the changed file lost is gone, those of the lost file stay");
     assert_eq!(shop.run(), json!([0, 0, 0, 0]), "a file without rows is taken once, too");
-    assert_eq!(shop.texts(PLACED), ["in/a.csv:1 007 Bolt M8", "in/b.csv:1 007 Bolt"]);
+    assert_eq!(shop.texts(PLACED), ["in/a.csv:1 007 Bolt M8", "in/b.csv:1 009 Pin"]);
     assert_eq!(shop.0.ask("select count(*) as n from raw.erp__items__files"), [json!({ "n": 3 })]);
 }
 
@@ -136,10 +136,9 @@ fn a_wrong_file_stops_its_stream_and_takes_nothing() {
     let shop = Shop::new("./drop", STREAM);
     shop.put("a.csv", &[("1", "Bolt", "5")]);
     shop.put("b.csv", &[("2", "Nut", "many")]);
-    assert_eq!(
-        shop.run(),
-        json!("system \"erp\", stream \"items\", column \"stock\", row in/b.csv:2: \"many\" is not exactly decimal(12,3)")
-    );
+    let said = shop.run();
+    let expected = "column \"stock\", row in/b.csv:2: \"many\" is not exactly decimal(12,3)";
+    assert!(said.as_str().unwrap().ends_with(expected), "{said}");
     shop.put("b.csv", &[("2", "Nut", "7")]);
     assert_eq!(shop.run(), json!([2, 2, 0, 0]));
 }
@@ -155,7 +154,7 @@ impl Bucket {
         let server = std::env::var("LOOPLINE_TEST_S3").expect("run the tests by `bash tests/run`, which starts an S3 server");
         let name = format!("{name}-{}", std::process::id());
         let bucket = Self { name, address: server.trim_start_matches("http://").into() };
-        assert!(bucket.put("", "").starts_with("HTTP/1.1 200"));
+        bucket.put("", "");
         bucket
     }
 
@@ -172,6 +171,7 @@ impl Bucket {
         server.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = String::new();
         server.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
         answer
     }
 

@@ -135,7 +135,7 @@ fn cell(data: DataRef<'_>) -> Cell<'_> {
         DataRef::String(text) => text.into(),
         DataRef::SharedString(text) => text.into(),
         DataRef::Bool(value) => value.to_string().into(),
-        DataRef::DateTimeIso(text) => text.replacen('T', " ", 1).into(),
+        DataRef::DateTimeIso(text) => text.replacen('T', " ", 1).trim_end_matches(" 00:00:00").to_owned().into(),
         DataRef::DurationIso(text) => text.into(),
     };
     if text.is_empty() { Cell::Null } else { Cell::Text(text) }
