@@ -284,3 +284,31 @@ fn a_key_is_never_cast() {
     hint: restore it in the source, or delete the table's folder so that the next pull reads it anew
     "#);
 }
+
+#[test]
+fn types_that_the_stream_chooses_are_read_exactly_or_refused() {
+    let shop = Shop::new("types = { price = \"double\", stock = \"decimal(5,1)\", name = \"text\", id = \"integer\" }");
+    assert_snapshot!(shop.after("update items set stock = 2.5, name = 7, price = 0.1 where id = 1"), @"");
+    let schema = shop.0.ask(
+        "select arrow_typeof(id) as id, arrow_typeof(stock) as stock, arrow_typeof(price) as price from raw.erp__items limit 1",
+    );
+    assert_snapshot!(schema[0].to_string(), @"");
+    assert_snapshot!(shop.after("update items set stock = 1.25 where id = 2"), @"");
+    assert_snapshot!(shop.after("update items set stock = 1, id = 3000000000 where id = 2"), @"");
+    let numbers = "create table codes (id integer primary key, code text, flag text, amount text);
+                   insert into codes values (1, '12', 'true', '1e3'), (2, ' 7 ', 'f', '0.5')";
+    let path = shop.0.root().join(CONNECTOR);
+    let connector = std::fs::read_to_string(&path).unwrap();
+    let stream =
+        "[stream.codes]\nkey = [\"id\"]\ntypes = { code = \"long\", flag = \"boolean\", amount = \"double\" }\n\n[stream.items]";
+    std::fs::write(&path, connector.replace("[stream.items]", stream)).unwrap();
+    shop.after(numbers);
+    let rows = shop.0.ask("select code, flag, amount from raw.erp__codes order by id");
+    let expected = [
+        serde_json::json!({ "code": 12, "flag": true, "amount": 1_000.0 }),
+        serde_json::json!({ "code": 7, "flag": false, "amount": 0.5 }),
+    ];
+    assert_eq!(rows, expected);
+    let wrong = shop.after("update codes set code = 'twelve' where id = 1");
+    assert!(wrong.contains("column \"code\", row id=1: \"twelve\" is not exactly an integer of 64 bits"), "{wrong}");
+}

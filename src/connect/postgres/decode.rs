@@ -23,7 +23,7 @@ pub(super) fn decode(kind: Kind, bytes: Option<&[u8]>, zone: Option<Tz>) -> Resu
         Kind::Float4 => Scalar::Double(f32::from_be_bytes(fixed(bytes)?).into()),
         Kind::Float8 => Scalar::Double(f64::from_be_bytes(fixed(bytes)?)),
         Kind::Text | Kind::TextCast | Kind::Json => Scalar::Text(text(bytes)?.into()),
-        Kind::PaddedText => Scalar::Text(unpadded(text(bytes)?).into()),
+        Kind::PaddedText => Scalar::Text(text(unpadded(bytes))?.into()),
         Kind::Numeric { precision, scale } => Scalar::Decimal(numeric(bytes, precision, scale)?),
         Kind::Date => Scalar::Date(date(i32::from_be_bytes(fixed(bytes)?))?),
         Kind::TimestampTz => Scalar::Instant(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
@@ -43,7 +43,7 @@ pub(super) fn fill(kind: Kind, bytes: &[u8], zone: Option<Tz>, cells: &mut Cells
         (Kind::Int4, Cells::Int32(cells)) => cells.append_value(i32::from_be_bytes(fixed(bytes)?)),
         (Kind::Numeric { precision, scale }, Cells::Decimal(cells)) => cells.append_value(numeric(bytes, precision, scale)?),
         (Kind::Text | Kind::TextCast | Kind::Json, Cells::Utf8(cells)) => cells.append_value(text(bytes)?),
-        (Kind::PaddedText, Cells::Utf8(cells)) => cells.append_value(unpadded(text(bytes)?)),
+        (Kind::PaddedText, Cells::Utf8(cells)) => cells.append_value(text(unpadded(bytes))?),
         (Kind::Date, Cells::Date(cells)) => cells.append_value(date(i32::from_be_bytes(fixed(bytes)?))?),
         (Kind::TimestampTz, Cells::Instant(cells)) => cells.append_value(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
         (Kind::Float8, Cells::Float64(cells)) => cells.append_value(f64::from_be_bytes(fixed(bytes)?)),
@@ -68,8 +68,11 @@ fn text(bytes: &[u8]) -> Result<&str, Fault> {
 
 /// `char(n)` without its padding.
 #[inline]
-fn unpadded(text: &str) -> &str {
-    if text.ends_with(' ') { text.trim_end_matches(' ') } else { text }
+fn unpadded(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' '] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn date(days: i32) -> Result<i32, Fault> {
@@ -120,7 +123,9 @@ fn short_numeric(bytes: &[u8], precision: u8, scale: i8) -> Option<i64> {
         powers
     };
     let (head, digits) = bytes.split_first_chunk::<8>()?;
-    let [count, weight, sign] = [[head[0], head[1]], [head[2], head[3]], [head[4], head[5]]].map(u16::from_be_bytes);
+    let count = u16::from_be_bytes([head[0], head[1]]);
+    let weight = u16::from_be_bytes([head[2], head[3]]).cast_signed();
+    let sign = u16::from_be_bytes([head[4], head[5]]);
     if digits.len() != usize::from(count) * 2 || count > 4 || sign & !NEGATIVE != 0 {
         return None;
     }
@@ -128,7 +133,7 @@ fn short_numeric(bytes: &[u8], precision: u8, scale: i8) -> Option<i64> {
     for digit in digits.chunks_exact(2) {
         sum = sum * 10_000 + u64::from(u16::from_be_bytes([digit[0], digit[1]]));
     }
-    let power = (i32::from(weight.cast_signed()) - i32::from(count) + 1) * 4 + i32::from(scale);
+    let power = (i32::from(weight) - i32::from(count) + 1) * 4 + i32::from(scale);
     let unscaled = match power {
         0..=2 => sum * POWERS[power.unsigned_abs() as usize],
         // The divisors are constants, so that none of this is a division.

@@ -19,10 +19,11 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failure;
 use super::keys::has_one_form;
-use crate::connect::ConnectError;
 use crate::connect::cells::instant_type;
 use crate::connect::change::{quoted, quoted_table};
 use crate::connect::error::{Place, nearest_name};
+use crate::connect::{ConnectError, chosen};
+use crate::project::ColumnType;
 
 /// Digits of a decimal column that declares none.
 const OPEN_DECIMAL: DataType = DataType::Decimal128(38, 10);
@@ -40,9 +41,20 @@ pub(super) struct Column {
     pub(super) declared: String,
     /// `None`: nothing that can be read.
     pub(super) data_type: Option<DataType>,
+    /// Whether the connector chose the type.
+    is_chosen: bool,
 }
 
 impl Table {
+    /// Takes the types that a connector chose in place of the declared ones.
+    pub(super) fn choose(&mut self, types: &BTreeMap<String, ColumnType>) {
+        for column in &mut self.columns {
+            if let Some(choice) = types.get(&column.name) {
+                (column.data_type, column.is_chosen) = (Some(chosen::data_type(*choice)), true);
+            }
+        }
+    }
+
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
@@ -55,7 +67,7 @@ impl Table {
 impl Column {
     /// Whether no two values that it stores are read as one.
     pub(super) fn has_one_form(&self) -> bool {
-        has_one_form(&self.declared, self.data_type.as_ref())
+        !self.is_chosen && has_one_form(&self.declared, self.data_type.as_ref())
     }
 
     /// The column's type, or an error that names it.
@@ -88,7 +100,7 @@ pub(super) fn describe(connection: &Connection, place: &Arc<Place>, table: &str)
         let nearest = nearest_name(name, tables.iter().map(String::as_str));
         return Err(ConnectError::NoTable { place: Arc::clone(place), table: table.into(), nearest });
     }
-    let column = |(name, declared): (String, String)| Column { name, data_type: type_of(&declared), declared };
+    let column = |(name, declared): (String, String)| Column { name, data_type: type_of(&declared), declared, is_chosen: false };
     Ok(Table { sql_name: quoted_table(table), columns: columns.into_iter().map(column).collect() })
 }
 

@@ -15,16 +15,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::keys::{Lookup, Wanted};
-use super::value::decode;
+use super::value::{decode, decode_as};
 use super::{blocking, catalog, ended, failure, open};
-use crate::connect::cells::{Batcher, schema_of};
+use crate::connect::cells::{Batcher, Fault, schema_of};
 use crate::connect::change::{key_text, quoted};
 use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::date_text;
 use crate::connect::value::{Scalar, scalar_json, scale_of};
 use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
-use crate::project::{Policy, Stream, System};
+use crate::project::{ColumnType, Policy, Stream, System};
 
 /// Batches that wait for the consumer.
 const BATCHES_AHEAD: usize = 2;
@@ -61,9 +61,9 @@ impl crate::connect::Source for Source {
             return Err(ConnectError::Changed { place, what: "a table has no files".into() });
         }
         let (connection, stream, zone) = (Arc::clone(&self.connection), stream.clone(), self.zone);
+        let (facts_sender, facts) = oneshot::channel();
         let discards = Discards::default();
         let noted = discards.clone();
-        let (facts_sender, facts) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let thread = tokio::task::spawn_blocking(move || {
             let connection = lock(&connection);
@@ -137,6 +137,8 @@ struct Plan {
     floor: Option<(usize, i64)>,
     zone: Option<Tz>,
     values: Policy,
+    /// By column: the type that the connector chose.
+    choices: Vec<Option<ColumnType>>,
 }
 
 impl Plan {
@@ -147,7 +149,8 @@ impl Plan {
         extent: &Extent,
         zone: Option<Tz>,
     ) -> Result<Self, ConnectError> {
-        let table = catalog::describe(connection, &place, &stream.table)?;
+        let mut table = catalog::describe(connection, &place, &stream.table)?;
+        table.choose(&stream.types);
         check_names(&place, stream, &table.names())?;
         let kept = table.columns.iter().filter(|column| !stream.exclude.contains(&column.name));
         let mut columns: Vec<(&str, &DataType)> =
@@ -189,9 +192,23 @@ impl Plan {
         let list = columns.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(", ");
         let sql = format!("select {list} from {}{condition}", table.sql_name);
         let key_at = stream.key.iter().filter_map(position).collect();
+        let choices = columns.iter().map(|(name, _)| stream.types.get(*name).copied()).collect();
         let (schema, key) = (schema_of(columns), stream.key.clone());
-        let values = stream.contract.values;
-        Ok(Self { place, schema, key, key_at, sql, bounds, wanted, is_unique, rows_expected, floor, zone, values })
+        Ok(Self {
+            place,
+            schema,
+            key,
+            key_at,
+            sql,
+            bounds,
+            wanted,
+            is_unique,
+            rows_expected,
+            floor,
+            zone,
+            values: stream.contract.values,
+            choices,
+        })
     }
 
     /// Sends all batches; ends early without error when nobody reads them any more.
@@ -206,9 +223,9 @@ impl Plan {
                 if self.is_before_floor(row) || self.is_unwanted(row) {
                     continue;
                 }
-                for (at, field) in self.schema.fields().iter().enumerate() {
+                for at in 0..self.choices.len() {
                     let value = row.get_ref(at).map_err(fail)?;
-                    batcher.push(at, decode(value, field.data_type(), self.zone), || self.key_of(row))?;
+                    batcher.push(at, self.decode(value, at), || self.key_of(row))?;
                 }
                 if let Some(batch) = batcher.end_row()?
                     && sender.blocking_send(Ok(batch)).is_err()
@@ -223,11 +240,18 @@ impl Plan {
         Ok(())
     }
 
+    fn decode<'r>(&self, value: ValueRef<'r>, at: usize) -> Result<Option<Scalar<'r>>, Fault> {
+        match self.choices[at] {
+            Some(choice) => decode_as(value, choice, self.zone),
+            None => decode(value, self.schema.field(at).data_type(), self.zone),
+        }
+    }
+
     /// Whether the row's cursor lies before what is wanted. A value that is no timestamp is not: reading it says what is wrong with it.
     fn is_before_floor(&self, row: &rusqlite::Row<'_>) -> bool {
         let Some((at, first)) = self.floor else { return false };
         let value = row.get_ref(at).unwrap_or(ValueRef::Null);
-        matches!(decode(value, self.schema.field(at).data_type(), self.zone), Ok(Some(Scalar::Instant(micros))) if micros < first)
+        matches!(self.decode(value, at), Ok(Some(Scalar::Instant(micros))) if micros < first)
     }
 
     /// Whether only certain keys are wanted and this is none of them. A key that cannot be read is: reading it says what is wrong with it.
@@ -239,7 +263,7 @@ impl Plan {
 
     fn cell(&self, row: &rusqlite::Row<'_>, at: usize) -> Option<serde_json::Value> {
         let data_type = self.schema.field(at).data_type();
-        match decode(row.get_ref(at).ok()?, data_type, self.zone) {
+        match self.decode(row.get_ref(at).ok()?, at) {
             Ok(Some(scalar)) => Some(scalar_json(&scalar, scale_of(data_type))),
             _ => None,
         }

@@ -6,12 +6,13 @@ use futures::StreamExt;
 
 use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::connect::{CursorValue, Extent, Part, Source};
+use crate::connect::{CursorValue, Extent, Part, Reading, Source};
 use crate::project::{Policy, PullMode, Stream, System};
 use crate::store::{Batches, Landed, Landing, LandingScope, PullKind, TableVersion};
 
 use super::super::admit::Admission;
 use super::super::cursor::{self, Seen};
+use super::super::omitted::Omitted;
 use super::super::{Hub, StreamPull};
 use super::failure::Failure;
 use super::meter::Meter;
@@ -106,8 +107,7 @@ impl Task<'_> {
             }
             way.scope = self.files_scope(&files);
         }
-        let admission = Admission::new(self.stream, latest.map(|latest| &*latest.schema), &reading.schema)?;
-        let (reading, omitted) = admission.apply(&self.system.name, self.stream, reading);
+        let (reading, omitted) = self.admit(reading, latest)?;
         let left_out = omitted.clone();
         meter.expect(reading.rows_expected);
         seen.iter().for_each(|seen| seen.bound(reading.safe_until));
@@ -128,6 +128,12 @@ impl Task<'_> {
         };
         let landed = self.hub.store.land(landing).await?;
         Ok(Pulled { kind: way.kind, whole, landed, discarded: omitted.counts() })
+    }
+
+    /// The reading as the stream's contract lets it into its table, and what that leaves out.
+    pub fn admit(&self, reading: Reading, latest: Option<&TableVersion>) -> Result<(Reading, Omitted), Failure> {
+        let admission = Admission::new(self.stream, latest.map(|latest| &*latest.schema), &reading.schema)?;
+        Ok(admission.apply(&self.system.name, self.stream, reading))
     }
 
     /// What the cursor will be after a pull of the snapshot that was opened after `opened_at`.

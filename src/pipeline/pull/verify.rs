@@ -1,15 +1,17 @@
 //! Verification: every row of a source, read whole in one snapshot, against the table that its pulls made; and the repair of what differs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Instant as Stopwatch;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 
 use crate::base::time::Instant;
 use crate::base::{Retry, RunId, nearest};
-use crate::connect::Extent;
+use crate::connect::{Extent, cell_json};
 use crate::project::{PullMode, Removals, Stream, System};
-use crate::store::{Comparison, LandingScope, PullKind, RangeComparison, RunOutcome};
+use crate::store::{Comparison, LandingScope, PullKind, RangeComparison, RunOutcome, StoreError};
 
-use super::super::admit::Admission;
 use super::super::{Hub, PipelineError, RunOptions, StreamCheck, StreamPull, VerifyReport};
 use super::failure::Failure;
 use super::meter::Meter;
@@ -127,22 +129,17 @@ impl Task<'_> {
         let pulled = if how.pull { Some(self.attempt(connection, meter).await?) } else { None };
         let (source, opened_at) = connection.open().await?;
         let Some(latest) = self.hub.store.latest(&self.table()).await? else { return Err(self.unpulled()) };
-        let reading = source.read(self.stream, Extent::Whole).await?;
-        let admission = Admission::new(self.stream, Some(&latest.schema), &reading.schema)?;
-        let (reading, omitted) = admission.apply(&self.system.name, self.stream, reading);
+        let (reading, omitted) = self.admit(source.read(self.stream, Extent::Whole).await?, Some(&latest))?;
         meter.expect(reading.rows_expected);
         let seen = self.seen(self.last_cursor(Some(&latest)), opened_at);
         seen.iter().for_each(|seen| seen.bound(reading.safe_until));
         let parts = reading.parts.into_iter().map(|part| metered(part, meter, seen.as_ref())).collect();
         let key = &self.stream.key;
         let mut comparison = self.hub.store.compare(&self.table(), key, reading.schema, None, parts).await?;
+        spare(&mut comparison, omitted.close().keys)?;
         let mut repaired = None;
         if how.repair && differs(self.stream.mode, &comparison) {
-            let mut gone = std::mem::take(&mut comparison.gone_keys);
-            omitted.close();
-            if omitted.counts().0 > 0 {
-                gone.clear(); // the source may have these rows: the contract leaves some out
-            }
+            let gone = std::mem::take(&mut comparison.gone_keys);
             let way = if comparison.is_too_different {
                 Way { kind: PullKind::Repair, ..self.all() }
             } else {
@@ -172,6 +169,26 @@ impl Task<'_> {
 /// What a stream that only grows does not have any more was cleaned up there: the table keeps it.
 fn differs(mode: PullMode, found: &Comparison) -> bool {
     found.absent + found.differing > 0 || (found.gone > 0 && mode != PullMode::Append)
+}
+
+/// A row that the contract leaves out is not gone: the table keeps the image that it has. `left_out`: keys; `None` if they are too many to know.
+fn spare(found: &mut Comparison, left_out: Option<Vec<RecordBatch>>) -> Result<(), Failure> {
+    let keys = |batch: &RecordBatch| -> Vec<String> {
+        let key = |row| batch.columns().iter().map(|column| cell_json(column, row).to_string()).collect::<Vec<_>>().join("\n");
+        (0..batch.num_rows()).map(key).collect()
+    };
+    let spared: Option<HashSet<String>> = left_out.map(|left_out| left_out.iter().flat_map(keys).collect());
+    if spared.as_ref().is_some_and(HashSet::is_empty) {
+        return Ok(());
+    }
+    for gone in &mut found.gone_keys {
+        let is_gone = |key: &String| spared.as_ref().is_some_and(|spared| !spared.contains(key));
+        let kept: BooleanArray = keys(gone).iter().map(|key| Some(is_gone(key))).collect();
+        found.gone -= (kept.len() - kept.true_count()) as u64;
+        let filtered = filter_record_batch(gone, &kept);
+        *gone = filtered.map_err(|source| StoreError::Arrow { table: "of a source".into(), what: "compare keys", source })?;
+    }
+    Ok(())
 }
 
 fn streams_of<'a>(system: &'a System, names: &[String]) -> Result<Vec<&'a Stream>, PipelineError> {
@@ -255,12 +272,30 @@ fn sum<'a>(checksums: impl Iterator<Item = &'a String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
     use super::*;
 
     #[test]
     fn checksums_of_ranges_add_up() {
         let all = ["ffffffffffffffffffffffffffffffff".to_owned(), "3".to_owned()];
         assert_eq!(sum(all.iter()), format!("{:032x}", 2));
+    }
+
+    #[test]
+    fn rows_that_the_contract_leaves_out_are_not_gone() {
+        let keys = |ids: Vec<i64>| {
+            vec![RecordBatch::try_from_iter([("id", std::sync::Arc::new(Int64Array::from(ids)) as ArrayRef)]).unwrap()]
+        };
+        let found = || Comparison { gone: 3, gone_keys: keys(vec![1, 2, 3]), ..Comparison::default() };
+        let left = |left_out: Option<Vec<RecordBatch>>| {
+            let mut found = found();
+            spare(&mut found, left_out).unwrap();
+            (found.gone, found.gone_keys[0].num_rows())
+        };
+        assert_eq!(left(Some(vec![])), (3, 3));
+        assert_eq!(left(Some(keys(vec![2, 9]))), (2, 2));
+        assert_eq!(left(None), (0, 0), "nothing may count as gone");
     }
 
     #[test]
