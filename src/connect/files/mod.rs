@@ -25,6 +25,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use super::error::Place;
+use super::task::{ended, part_of};
 use super::{ConnectError, Discards, Extent, Part, Reading, SourceFile};
 use crate::project::{Files, Format, PullMode, Removals, Stream, System};
 
@@ -124,13 +125,13 @@ impl super::Source for Source {
             shares[position % count].push(file);
         }
         let (schema, discards) = (columns.schema(), Discards::default());
-        let part = |share| {
+        let share_of = |share| {
             let rows = Rows::new(&place, stream, columns.clone(), self.zone, discards.clone());
-            part_of(Job { files: files.clone(), share, zone: self.zone, rows, system: self.system.clone() })
+            part(Job { files: files.clone(), share, zone: self.zone, rows, system: self.system.clone() })
         };
         Ok(Reading {
             schema,
-            parts: shares.into_iter().map(part).collect(),
+            parts: shares.into_iter().map(share_of).collect(),
             safe_until: None,
             is_unique: by_place,
             rows_expected,
@@ -198,10 +199,6 @@ async fn whole(file: &Pinned) -> Result<bytes::Bytes, ConnectError> {
     Ok(windows.concat().into())
 }
 
-fn ended(system: &str, source: tokio::task::JoinError) -> ConnectError {
-    ConnectError::Thread { system: system.into(), source: source.into() }
-}
-
 /// The files of one part, and what they become.
 struct Job {
     system: String,
@@ -211,8 +208,8 @@ struct Job {
     rows: Rows,
 }
 
-/// The batches of one part. A task of its own decodes, from the first time that a batch is asked for; if it ended by a panic, that is the last item.
-fn part_of(job: Job) -> Part {
+/// The batches of one part. A task of its own decodes, from the first time that a batch is asked for.
+fn part(job: Job) -> Part {
     let start = async move {
         let system = job.system.clone();
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
@@ -221,17 +218,7 @@ fn part_of(job: Job) -> Part {
                 let _reader_gone = sender.send(Err(error)).await;
             }
         });
-        let next = move |(mut receiver, task): (mpsc::Receiver<_>, Option<tokio::task::JoinHandle<()>>)| {
-            let system = system.clone();
-            async move {
-                if let Some(batch) = receiver.recv().await {
-                    return Some((batch, (receiver, task)));
-                }
-                let ended = task?.await.map_err(|source| ended(&system, source)).err()?;
-                Some((Err(ended), (receiver, None)))
-            }
-        };
-        futures::stream::unfold((receiver, Some(task)), next)
+        part_of(system, receiver, task)
     };
     futures::stream::once(start).flatten().boxed()
 }

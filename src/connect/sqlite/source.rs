@@ -7,21 +7,19 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use chrono_tz::Tz;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::keys::{Lookup, Wanted};
 use super::value::{decode, decode_as};
-use super::{blocking, catalog, ended, failure, open};
+use super::{catalog, failure, open};
 use crate::connect::cells::{Batcher, Fault, schema_of};
 use crate::connect::change::{key_text, quoted};
 use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::date_text;
+use crate::connect::task::{blocking, ended, part_of};
 use crate::connect::value::{Scalar, scalar_json, scale_of};
 use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
 use crate::project::{ColumnType, Policy, Stream, System};
@@ -83,7 +81,7 @@ impl crate::connect::Source for Source {
         let (schema, is_unique, rows_expected) = facts.await.map_err(|source| ended(&self.system, source))??;
         Ok(Reading {
             schema,
-            parts: vec![batches_of(self.system.clone(), batches, thread)],
+            parts: vec![part_of(self.system.clone(), batches, thread)],
             safe_until: None,
             is_unique,
             rows_expected,
@@ -96,27 +94,6 @@ impl crate::connect::Source for Source {
 /// A thread that panicked left the connection as SQLite keeps it: consistent.
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The batches until the thread has ended; if it ended by a panic, that is the last item, so that half a table never looks like all of it.
-fn batches_of(
-    system: String,
-    batches: mpsc::Receiver<Result<RecordBatch, ConnectError>>,
-    thread: JoinHandle<()>,
-) -> BoxStream<'static, Result<RecordBatch, ConnectError>> {
-    let next = move |(mut batches, thread): (mpsc::Receiver<_>, Option<JoinHandle<()>>)| {
-        let system = system.clone();
-        async move {
-            if let Some(batch) = batches.recv().await {
-                return Some((batch, (batches, thread)));
-            }
-            match thread?.await {
-                Ok(()) => None,
-                Err(source) => Some((Err(ended(&system, source)), (batches, None))),
-            }
-        }
-    };
-    futures::stream::unfold((batches, Some(thread)), next).boxed()
 }
 
 /// What to read and how, settled before the first row.
