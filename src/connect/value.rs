@@ -124,7 +124,7 @@ pub(super) fn scale_of(data_type: &DataType) -> i8 {
     }
 }
 
-fn scalar_at(array: &dyn Array, row: usize) -> Option<Scalar<'_>> {
+pub(super) fn scalar_at(array: &dyn Array, row: usize) -> Option<Scalar<'_>> {
     let any = array.as_any();
     Some(match array.data_type() {
         DataType::Utf8 => Scalar::Text(any.downcast_ref::<StringArray>()?.value(row).into()),

@@ -72,7 +72,7 @@ pub(super) fn read(name: &str, files: &ConnectorFiles, names: &Names, problems: 
     let mut streams = BTreeMap::new();
     for entry in root.entries("stream") {
         if let Some(section) = entry.section("stream").filter(|section| identifier(section, &entry.key, "a stream"))
-            && let Some(stream) = stream::read(&entry.key.value, section)
+            && let Some(stream) = stream::read(&entry.key.value, section, protocol)
         {
             streams.insert(stream.name.clone(), stream);
         }
@@ -81,6 +81,9 @@ pub(super) fn read(name: &str, files: &ConnectorFiles, names: &Names, problems: 
     let mut write_names = Vec::new();
     for entry in root.entries("write") {
         write_names.push(entry.key.value.clone());
+        if protocol == Some(Protocol::Files) {
+            root.problem(entry.key.line, "files cannot be written", Some("remove the [write.…] sections".into()));
+        }
         if let Some(section) = entry.section("write")
             && let Some(write) = read_write(&entry.key, section, files, &stream_names, &streams, names)
         {

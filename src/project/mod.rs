@@ -14,6 +14,7 @@ mod pipeline;
 mod problems;
 mod section;
 mod settings;
+mod source_files;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
 pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
+pub use source_files::bucket_options;
 pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};
 
 /// Everything the user wrote, checked and resolved.

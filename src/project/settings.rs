@@ -11,7 +11,7 @@ use super::names::Names;
 use super::problems::{Problems, suggest};
 use super::section::{Document, Entry, Located, Section};
 use super::text::{bytes, duration, hours, time_zone};
-use super::{Connector, Load, Retention, SecretSource, SqlFile, Stale, Strategy, System};
+use super::{Connector, Load, Protocol, Retention, SecretSource, SqlFile, Stale, Strategy, System, source_files};
 use crate::base::TableName;
 
 const STORE_DEFAULT: &str = "./.loopline";
@@ -136,8 +136,12 @@ fn read_system(name: &Located<String>, section: Section, context: &Context) -> O
         section.problem(connector.line, format!("there is no folder connectors/{}", connector.value), hint);
     }
     let url = section.required("url", "\"postgres://user@host:5432/database\" (or mysql://…, sqlite:path)", section.text("url"));
-    if let Some(url) = &url {
-        check_url(url, &section);
+    let protocol = connector.as_ref().and_then(|connector| context.connectors.get(&connector.value)).map(|known| known.protocol);
+    match &url {
+        Some(url) if protocol == Some(Protocol::Files) => source_files::check_address(url, &section),
+        // Of a connector that is wrong itself it is not known what its addresses look like.
+        Some(url) if protocol.is_some() || !url.value.starts_with(['.', '/']) => check_url(url, &section),
+        _ => {}
     }
     let secret = section.has("secret").then(|| read_secret(&section, context.root));
     let own_zone = section.parsed("time_zone", time_zone).map(|zone| zone.value);
@@ -238,7 +242,7 @@ fn check_url(url: &Located<String>, section: &Section) {
 }
 
 /// Whether an address carries a password, in either place where one can stand, also where the rest of the address is wrong.
-fn has_password(url: &str) -> bool {
+pub(super) fn has_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);

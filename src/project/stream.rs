@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::connector::values;
+use super::connector::{Protocol, values};
 use super::section::{Located, Section};
+use super::source_files;
 use super::text::{column_type, duration, interval};
 
 /// How far before its last cursor a timestamp stream starts where the TOML is silent: longer than most transactions stay open.
@@ -180,21 +181,28 @@ pub enum CursorKind {
 }
 
 /// Reads one stream. What it gives is only used if nothing in the connector is wrong, so defaults may stand for what could not be read.
-pub(super) fn read(name: &str, section: Section) -> Option<Stream> {
+pub(super) fn read(name: &str, section: Section, protocol: Option<Protocol>) -> Option<Stream> {
+    let files = source_files::of_stream(&section, protocol);
     let table = section.text("table").map_or_else(|| name.to_owned(), |table| table.value);
-    let key = section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key"));
+    let key = match section.has("files") && !section.has("key") {
+        true => Some(source_files::KEY_DEFAULT.map(|column| Located { value: column.to_owned(), line: section.line }).into()),
+        false => section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key")),
+    };
     let cursor_section = section.table("cursor");
     let cursor_line = cursor_section.as_ref().map(|section| section.line);
     let cursor = cursor_section.and_then(read_cursor);
-    let mode = read_mode(&section, cursor_line);
+    let mode = match section.has("files") {
+        true => section.word("mode").unwrap_or(PullMode::Incremental),
+        false => read_mode(&section, cursor_line),
+    };
     let sweep = section.parsed("sweep", interval);
     let version = section.text("version");
     let removals = section.word("removals").unwrap_or_default();
-    let contract = read_contract(&section);
+    let contract = read_contract(&section, files.as_ref().map(|files| files.format));
     let types = read_types(&section);
     let deletion_vectors = section.flag("deletion_vectors").unwrap_or_default();
     let exclude = section.texts("exclude").unwrap_or_default();
-    if let Some(sweep) = sweep.as_ref().filter(|_| cursor_line.is_none()) {
+    if let Some(sweep) = sweep.as_ref().filter(|_| cursor_line.is_none() && files.is_none()) {
         let hint = "remove `sweep`: without a cursor every pull compares the whole table";
         section.problem(sweep.line, "\"sweep\" without a cursor has no effect", Some(hint.into()));
     }
@@ -220,6 +228,7 @@ pub(super) fn read(name: &str, section: Section) -> Option<Stream> {
         removals,
         contract,
         types,
+        files,
         deletion_vectors,
         exclude: values(exclude),
         ..Stream::new(name, values(key?))
@@ -247,8 +256,11 @@ fn read_mode(section: &Section, cursor_line: Option<usize>) -> PullMode {
 }
 
 /// One policy for every difference, or a table of them.
-fn read_contract(section: &Section) -> StreamContract {
-    let usual = StreamContract::default();
+fn read_contract(section: &Section, format: Option<Format>) -> StreamContract {
+    let mut usual = StreamContract::default();
+    if format == Some(Format::Jsonl) {
+        usual.gone_columns = Policy::Evolve; // an object leaves out what it has no value for
+    }
     if section.line_of_text("contract").is_some() {
         let Some(policy) = section.word("contract") else { return usual };
         // A value cannot evolve: what its column cannot hold stays an error.

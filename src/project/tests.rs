@@ -1,5 +1,6 @@
 //! A small valid project, and what is said when one thing in it is wrong.
 
+mod files;
 mod pulls;
 
 use std::path::Path;

@@ -36,6 +36,8 @@ pub type Rows = BTreeMap<String, Vec<String>>;
 
 pub struct Mini {
     folder: TempDir,
+    /// What commands find in their environment besides this process's own.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A process that stands still at a failpoint.
@@ -62,21 +64,25 @@ impl Mini {
     pub fn new() -> Self {
         let folder = temporary();
         copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mini"), folder.path());
-        let mini = Self { folder };
+        let mini = Self::of(folder);
         mini.happen("");
         mini
     }
 
     /// Another project than the fixture.
     pub fn of(folder: TempDir) -> Self {
-        Self { folder }
+        Self { folder, environment: Vec::new() }
+    }
+
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
+        self.environment = environment;
     }
 
     /// The same plant in the same state, somewhere else.
     pub fn copy(&self) -> Self {
         let folder = temporary();
         copy_folder(self.root(), folder.path());
-        Self { folder }
+        Self { folder, environment: self.environment.clone() }
     }
 
     pub fn root(&self) -> &Path {
@@ -114,6 +120,7 @@ impl Mini {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loopline"));
         command.arg("--project").arg(self.root()).args(arguments).current_dir(self.root());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env_remove("LOOPLINE_FAILPOINT").stdin(Stdio::null());
         command
     }

@@ -12,6 +12,7 @@ mod bad_input;
 mod cli;
 mod connect;
 mod contracts;
+mod files;
 mod harness;
 mod kill;
 mod r#loop;

@@ -4,9 +4,11 @@
 //! - A landing is committed only when its reading was complete; whatever stops it leaves the table as it was.
 //! - A stream that fails stops no other. A fault that may pass is tried again with a fresh connection, and so in a later snapshot.
 //!
-//! `system` keeps a system's connection and tries again, `stream` says what of a stream is read and lands it, `sweep` and `verify` compare.
+//! `system` keeps a system's connection and tries again, `stream` says what of a stream is read and lands it, `files` knows which files were taken,
+//! `sweep` and `verify` compare.
 
 mod failure;
+mod files;
 mod meter;
 mod stream;
 mod sweep;

@@ -73,6 +73,7 @@ impl Task<'_> {
         let last = self.last_cursor(latest.as_ref());
         let seen = self.seen(last, opened_at);
         let way = match last.filter(|_| !self.whole && self.stream.mode != PullMode::Full) {
+            _ if self.stream.files.is_some() => self.new_files().await?,
             Some(_) if self.sweep_due => self.sweep(source, seen.as_ref(), meter).await?.unwrap_or_else(|| self.all()),
             Some(last) => self.since(last),
             None => self.all(),
@@ -98,11 +99,20 @@ impl Task<'_> {
             way = self.all();
             reading = source.read(self.stream, way.extent.clone()).await?;
         }
+        let files = std::mem::take(&mut reading.files);
+        if self.stream.files.is_some() {
+            if files.is_empty() {
+                let landed = Landed { version: latest.map_or(0, |latest| latest.version), ..Landed::default() };
+                return Ok(Pulled { kind: way.kind, whole: false, landed, discarded: (0, 0) });
+            }
+            way.scope = self.files_scope(&files);
+        }
         let (reading, omitted) = self.admit(reading, latest)?;
         let left_out = omitted.clone();
         meter.expect(reading.rows_expected);
         seen.iter().for_each(|seen| seen.bound(reading.safe_until));
         let pull = self.hub.store.next_pull(&self.table()).await?;
+        let taken = self.note_files(files, pull).await?;
         let parts = reading.parts.into_iter().map(|part| metered(part, meter, seen.as_ref())).collect();
         let whole = way.scope == LandingScope::Whole;
         let landing = Landing {
@@ -111,7 +121,8 @@ impl Task<'_> {
             allow_mass_delete: self.allow_mass_delete,
             is_unique: reading.is_unique,
             deletion_vectors: self.stream.deletion_vectors,
-            cursor: Box::new(move || seen?.property()),
+            last_wins: self.stream.files.is_some(),
+            cursor: Box::new(move || taken.or_else(|| seen?.property())),
             left_out: Box::new(move || left_out.close()),
             ..Landing::new(self.table(), pull, self.stream.key.clone(), self.as_of, reading.schema, parts)
         };
