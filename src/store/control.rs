@@ -392,11 +392,11 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     transaction.commit().map_err(fail)
 }
 
-fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     db.query_row("select value from meta where name = ?1", [name], |row| row.get(0)).optional()
 }
 
-fn meta_number(db: &Connection, name: &str) -> rusqlite::Result<i64> {
+pub(super) fn meta_number(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     let text = meta(db, name)?.unwrap_or_else(|| "0".into());
     text.parse().map_err(|_| {
         rusqlite::Error::FromSqlConversionFailure(
@@ -407,7 +407,7 @@ fn meta_number(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     })
 }
 
-fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+pub(super) fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
     let sql = "insert into meta values (?1, ?2) on conflict (name) do update set value = excluded.value";
     db.execute(sql, params![name, value]).map(drop)
 }

@@ -20,11 +20,14 @@ use serde_json::json;
 use crate::base::TableName;
 
 use super::error::BoxError;
+use super::file::FILE_BYTES;
 use super::place::Place;
 use super::{DataFile, Store, StoreError, TableVersion, types};
 
 /// Commits between two checkpoints of the log; a reader parses at most this many commit files.
 const CHECKPOINT_EVERY: u32 = 20;
+/// Entry of a commit's info by which its writer knows it again: a number could be another hub's, too.
+const TOKEN: &str = "loopline.commit";
 /// Old versions kept in memory; each is a list of files.
 const OLD_VERSIONS: usize = 256;
 
@@ -51,6 +54,8 @@ pub(super) struct Commit {
     pub(super) properties: BTreeMap<String, String>,
     pub(super) add: Vec<DataFile>,
     pub(super) remove: Vec<DataFile>,
+    /// Whether rows change; a compaction only moves them to other files.
+    pub(super) data_change: bool,
     /// Who commits, and the ascending number of this commit.
     pub(super) txn: (String, i64),
 }
@@ -98,41 +103,35 @@ impl Store {
         loaded.state.transaction_version(&log, app).await.map_err(|e| delta_error(table, "cannot read its transactions", e))
     }
 
-    /// Commits and returns the new version. After an error the log is looked at: a commit of this very transaction that got through is a success.
+    /// Commits and returns the new version. After an error the log is looked at: a commit that got through all the same is a success, another
+    /// program's in its place a conflict.
     pub(super) async fn commit(&self, table: &TableName, commit: Commit) -> Result<u64, StoreError> {
         self.control.check_lease()?;
-        let (app, number) = commit.txn.clone();
-        let base = commit.base.clone();
-        let Err(failure) = self.try_commit(table, commit).await else {
-            return self
-                .load(table)
-                .await?
-                .map(|now| now.version.version)
-                .ok_or_else(|| StoreError::NoTable { table: table.to_string() });
-        };
+        let version = commit.base.as_ref().map_or(0, |base| base.version.version + 1);
+        let token = uuid::Uuid::new_v4().to_string();
+        let Err(failure) = self.try_commit(table, commit, &token).await else { return Ok(version) };
         self.cache().latest.remove(table);
-        let Ok(Some(now)) = self.load(table).await else { return Err(failure) };
-        let before = match &base {
-            Some(base) => self.txn(base, &app).await?,
-            None => None,
-        };
-        // The base may have had this number already, where a landing repeats an earlier attempt: then the number proves nothing.
-        if before.is_none_or(|before| before < number) && self.txn(&now, &app).await?.is_some_and(|done| done >= number) {
-            return Ok(now.version.version);
-        }
-        match failure {
-            StoreError::Delta { table, source, .. } if base.is_none_or(|base| base.version.version != now.version.version) => {
-                Err(StoreError::Conflict { table, source })
-            }
-            failure => Err(failure),
+        match self.read_commit(table, version).await {
+            Ok(text) if text.contains(&token) => Ok(version),
+            Ok(_) => match failure {
+                StoreError::Delta { table, source, .. } => Err(StoreError::Conflict { table, source }),
+                failure => Err(failure),
+            },
+            Err(_) => Err(failure),
         }
     }
 
-    async fn try_commit(&self, table: &TableName, commit: Commit) -> Result<(), StoreError> {
+    async fn try_commit(&self, table: &TableName, commit: Commit, token: &str) -> Result<(), StoreError> {
         let log = self.place.log(table)?;
-        let properties =
-            CommitProperties::default().with_max_retries(0).with_create_checkpoint(true).with_cleanup_expired_logs(Some(false));
-        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        let properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_create_checkpoint(true)
+            .with_cleanup_expired_logs(Some(false))
+            .with_metadata([(TOKEN.to_owned(), token.into())]);
+        let operation = match commit.data_change {
+            true => DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None },
+            false => DeltaOperation::Optimize { predicate: None, target_size: FILE_BYTES as i64 },
+        };
         let builder = CommitBuilder::from(properties).with_actions(actions(table, &commit)?);
         let base = commit.base.as_ref().map(|base| &base.state as &dyn TableReference);
         let done = builder.build(base, log, operation).await.map_err(|e| delta_error(table, "cannot commit", e))?;
@@ -149,6 +148,14 @@ impl Store {
     fn cache(&self) -> MutexGuard<'_, Cache> {
         // Each change of the cache is one insert or remove: a panic elsewhere leaves it whole.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The actions of one commit, one JSON object on each line.
+    pub(super) async fn read_commit(&self, table: &TableName, version: u64) -> Result<String, StoreError> {
+        let path = Path::from(format!("{}/_delta_log/{version:020}.json", Place::table_folder(table)));
+        let failed = |source| StoreError::Object { what: "reading", path: path.to_string(), source };
+        let bytes = self.place.folder.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     async fn commit_exists(&self, table: &TableName, version: u64) -> Result<bool, StoreError> {
@@ -208,10 +215,10 @@ fn actions(table: &TableName, commit: &Commit) -> Result<Vec<Action>, StoreError
     actions.push(Action::Txn(Transaction::new(&commit.txn.0, commit.txn.1)));
     let now = Utc::now().timestamp_millis();
     for file in &commit.remove {
-        actions.push(Action::Remove(remove(table, file, now)));
+        actions.push(Action::Remove(remove(table, file, commit.data_change, now)));
     }
     for file in &commit.add {
-        actions.push(Action::Add(add(table, file, now)));
+        actions.push(Action::Add(add(table, file, commit.data_change, now)));
     }
     Ok(actions)
 }
@@ -252,21 +259,21 @@ fn first_properties() -> BTreeMap<String, String> {
     ])
 }
 
-fn add(table: &TableName, file: &DataFile, now: i64) -> Add {
+fn add(table: &TableName, file: &DataFile, data_change: bool, now: i64) -> Add {
     Add {
         path: within(table, file),
         size: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
         modification_time: now,
-        data_change: true,
+        data_change,
         stats: file.stats.clone(),
         ..Default::default()
     }
 }
 
-fn remove(table: &TableName, file: &DataFile, now: i64) -> Remove {
+fn remove(table: &TableName, file: &DataFile, data_change: bool, now: i64) -> Remove {
     Remove {
         path: within(table, file),
-        data_change: true,
+        data_change,
         deletion_timestamp: Some(now),
         extended_file_metadata: Some(true),
         partition_values: Some(Default::default()),

@@ -23,7 +23,7 @@ use super::stats::Stats;
 use super::{DataFile, StoreError, types};
 
 /// Size at which a file is closed and the next begun: large enough to scan well, small enough to rewrite for a few rows.
-const FILE_BYTES: usize = 128 << 20;
+pub(super) const FILE_BYTES: usize = 128 << 20;
 /// Rows of a row group at most.
 const GROUP_ROWS: usize = 1 << 20;
 /// Encoded bytes at which a row group is closed, which bounds the writer's memory for wide rows.

@@ -74,7 +74,7 @@ impl Store {
         failpoint::hit("pull.commit.before");
         let txn = (app(&table), pull);
         let version =
-            self.commit(&table, Commit { base, schema, properties, add: written.add, remove: written.remove, txn }).await?;
+            self.commit(&table, Commit { base, schema, properties, add: written.add, remove: written.remove, data_change: true, txn }).await?;
         failpoint::hit("pull.commit.after");
         Ok(Landed { version, ..landed })
     }
@@ -104,7 +104,7 @@ impl Store {
         }
         let properties = BTreeMap::from([(DATA.to_owned(), format!("pull {pull}"))]);
         failpoint::hit("pull.deleted.before");
-        self.commit(table, Commit { base, schema, properties, add, remove, txn: (app(table), pull) }).await?;
+        self.commit(table, Commit { base, schema, properties, add, remove, data_change: true, txn: (app(table), pull) }).await?;
         failpoint::hit("pull.deleted.after");
         Ok(())
     }
@@ -284,6 +284,7 @@ mod tests {
             properties: BTreeMap::new(),
             add: add.clone(),
             remove: Vec::new(),
+            data_change: true,
             txn: (app(&name(TABLE)), 2),
         };
         bench.store.commit(&name(TABLE), commit).await.unwrap();
@@ -332,6 +333,7 @@ mod tests {
             properties: BTreeMap::from([("x".into(), "y".into())]),
             add: Vec::new(),
             remove: Vec::new(),
+            data_change: true,
             txn: (app(&name(TABLE)), number),
         };
         let conflict = bench.store.commit(&name(TABLE), commit(3)).await.unwrap_err();
