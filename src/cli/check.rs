@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::base::{Diagnose, TableName};
-use crate::connect;
+use crate::connect::{self, Extent};
 use crate::model::{Graph, ModelError};
 use crate::project::{Project, System};
 use crate::writeback;
@@ -141,7 +141,7 @@ async fn look(
     };
     checked.reachable = Some(true);
     for stream in system.connector.streams.values() {
-        match source.read(stream, None).await {
+        match source.read(stream, Extent::Whole).await {
             Ok(reading) => {
                 checked.streams_readable += 1;
                 raw.insert(TableName::new("raw", format!("{}__{}", system.name, stream.name)), reading.schema);

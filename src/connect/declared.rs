@@ -93,17 +93,13 @@ fn spoken(data_type: &DataType) -> &'static str {
 mod tests {
     use super::*;
     use crate::base::Diagnose;
-    use crate::project::{Cursor, Removals};
+    use crate::project::Cursor;
 
     fn stream(key: &str, cursor: Option<(&str, CursorKind)>, exclude: &[&str]) -> Stream {
         Stream {
-            name: "items".into(),
-            table: "items".into(),
-            key: vec![key.into()],
             cursor: cursor.map(|(field, kind)| Cursor { field: field.into(), kind, lookback: 0 }),
-            sweep_every: None,
-            removals: Removals::Few,
             exclude: exclude.iter().map(|column| (*column).into()).collect(),
+            ..Stream::new("items", vec![key.into()])
         }
     }
 

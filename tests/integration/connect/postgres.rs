@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::TryStreamExt;
 use loopline::base::Operation;
-use loopline::connect::{self, CursorValue, Outcome};
+use loopline::connect::{self, CursorValue, Extent, Outcome};
 use loopline::project::{CursorKind, Stream};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
