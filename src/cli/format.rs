@@ -108,6 +108,20 @@ pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
 }
 
+/// `512 B`, `1.2 MB`, `34 GB`.
+pub(super) fn bytes(number: u64) -> String {
+    let mut size = number as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        match size {
+            _ if unit == "B" && number < 1_000 => return format!("{number} B"),
+            s if s < 9.95 => return format!("{s:.1} {unit}"),
+            s if s < 999.5 => return format!("{s:.0} {unit}"),
+            _ => size /= 1_000.0,
+        }
+    }
+    format!("{size:.1} TB")
+}
+
 /// `2026-03-02 06:00 UTC`.
 pub(super) fn minute(instant: Instant) -> String {
     instant.format("%Y-%m-%d %H:%M UTC").to_string()

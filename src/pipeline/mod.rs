@@ -15,6 +15,7 @@ mod cursor;
 mod error;
 mod hub;
 mod inputs;
+mod maintain;
 mod progress;
 mod pull;
 mod report;
@@ -25,6 +26,7 @@ mod trace;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use report::{CheckReport, PullReport, RunReport, StageTime, StreamPull, SystemPull, WriteSummary};
 pub use status::{Freshness, Status};

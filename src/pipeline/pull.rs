@@ -44,6 +44,12 @@ type Outcome = Result<Landed, (String, Option<String>)>;
 impl Hub {
     /// Pulls these systems (all if empty): systems side by side, the streams of one in one snapshot. A stream that fails stops no other; see the report.
     pub async fn pull(&self, systems: &[String], options: &RunOptions<'_>) -> Result<PullReport, PipelineError> {
+        let report = self.pull_only(systems, options).await?;
+        self.tidy(options).await;
+        Ok(report)
+    }
+
+    async fn pull_only(&self, systems: &[String], options: &RunOptions<'_>) -> Result<PullReport, PipelineError> {
         self.lease()?;
         let _busy = self.busy.lock().await;
         let systems = self.systems(systems)?;

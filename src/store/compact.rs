@@ -14,6 +14,7 @@ use object_store::path::Path;
 
 use crate::base::{TableName, failpoint};
 
+use super::cut::cuts_table;
 use super::delta::{Commit, Loaded};
 use super::evolve::KEY;
 use super::file::{FileWriter, read_file};
@@ -29,6 +30,8 @@ const SMALL_ROWS: u64 = 1 << 18;
 const OVERLAP_MAX: usize = 8;
 /// Files that are sorted together, in bytes: also the space that sorting may need on the local disk, a few times that when uncompressed.
 const GROUP_BYTES: u64 = 512 << 20;
+/// The schema of pulled tables.
+const PULLED: &str = "raw";
 /// Who commits compactions; the number is the version's.
 pub(super) const APP: &str = "loopline/maintain";
 /// Tables that are appended to and hang on a pulled table: their files count only once the pull that wrote them is committed.
@@ -53,8 +56,9 @@ pub const THOROUGH: Bounds = Bounds { small_files_max: 1, rewrite_bytes_max: 2 <
 pub struct Compacted {
     /// Files of the table before.
     pub files: usize,
-    /// Of these, small ones.
+    /// Of these, small ones, and how many small ones there are afterwards.
     pub small_files: usize,
+    pub small_files_left: usize,
     /// Files taken out and put in, with their bytes. Nothing was put in if this was only a look.
     pub files_out: usize,
     pub bytes_out: u64,
@@ -68,7 +72,15 @@ impl Store {
     /// Compacts the latest version of `table` as far as `bounds` let it; with `is_look` only says what it would do.
     /// `None` if there is no such table.
     pub async fn compact(&self, table: &TableName, bounds: Bounds, is_look: bool) -> Result<Option<Compacted>, StoreError> {
+        if *table == cuts_table() && !is_look {
+            let joined = self.join_cuts(&BTreeSet::new(), bounds.small_files_max).await?;
+            return Ok(Some(Compacted { files_out: joined, files_in: usize::from(joined > 0), ..Compacted::default() }));
+        }
         let Some(base) = self.load(table).await? else { return Ok(None) };
+        // Models are written whole each time: they have no small files, and their cuts name versions that must not move.
+        if table.schema != PULLED {
+            return Ok(Some(Compacted { files: base.version.files.len(), ..Compacted::default() }));
+        }
         let key = key_of(&base);
         let files = self.settled(&base).await?;
         let groups = groups(&files, key.first().map(String::as_str), bounds);
@@ -80,6 +92,7 @@ impl Store {
             bytes_out: out().map(|file| file.size_bytes).sum(),
             ..Compacted::default()
         };
+        done.small_files_left = done.small_files;
         if is_look || groups.is_empty() {
             return Ok(Some(done));
         }
@@ -89,6 +102,8 @@ impl Store {
             add.extend(self.rewrite_group(&base, &key, group).await?);
         }
         (done.files_in, done.bytes_in) = (add.len(), add.iter().map(|file| file.size_bytes).sum());
+        let small = |files: &mut dyn Iterator<Item = &DataFile>| files.filter(|file| is_small(file)).count();
+        done.small_files_left = done.small_files - small(&mut out()) + small(&mut add.iter());
         failpoint::hit("maintain.compact.before");
         match self.replace_files(&base, add.clone(), out().cloned().collect()).await {
             Ok(_) => failpoint::hit("maintain.compact.after"),
@@ -97,7 +112,7 @@ impl Store {
                     // A file left behind is removed by a later maintenance.
                     let _ = self.place.folder.delete(&Path::from(file.path)).await;
                 }
-                done = Compacted { files_in: 0, bytes_in: 0, overtaken: true, ..done };
+                done = Compacted { files_in: 0, bytes_in: 0, small_files_left: done.small_files, overtaken: true, ..done };
             }
             Err(error) => return Err(error),
         }
@@ -200,8 +215,8 @@ fn groups(files: &[DataFile], key: Option<&str>, bounds: Bounds) -> Vec<Vec<Data
     if small.len() > bounds.small_files_max {
         groups.extend(parts(&small, &mut left).into_iter().filter(|part| part.len() > 1));
     }
-    let taken: BTreeSet<String> = groups.iter().flatten().map(|file: &DataFile| file.path.clone()).collect();
-    ranged.retain(|(_, file)| !taken.contains(&file.path));
+    // Small ones overlap by nature, and are joined once there are more of them.
+    ranged.retain(|(_, file)| !is_small(file));
     while let Some(group) = deepest(&ranged, left.min(GROUP_BYTES)) {
         let paths: BTreeSet<&str> = group.iter().map(|file| file.path.as_str()).collect();
         ranged.retain(|(_, file)| !paths.contains(file.path.as_str()));
@@ -273,4 +288,159 @@ fn deepest(files: &[(KeyRange, &DataFile)], bytes: u64) -> Option<Vec<DataFile>>
         Some((*file).clone())
     });
     Some(fits.collect::<Vec<_>>()).filter(|group| group.len() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::cut::DATA;
+    use super::super::testing::*;
+    use super::super::types;
+    use super::*;
+
+    /// Adds rows in a file of their own, as a pull of many rows does.
+    async fn append(bench: &Bench, pull: i64, rows: &[(i64, &str)]) {
+        let table = name(TABLE);
+        let base = bench.store.load(&table).await.unwrap();
+        let schema = base.as_ref().unwrap().version.schema.clone();
+        let stem = format!("{}/p-{pull}", Place::table_folder(&table));
+        let mut writer = FileWriter::new(bench.store.object_store(), TABLE, stem, schema.clone());
+        writer.write(&types::by_name(TABLE, &orders(rows), &schema).unwrap()).await.unwrap();
+        let (add, txn) = (writer.finish().await.unwrap(), (format!("loopline/{TABLE}"), pull));
+        let properties = BTreeMap::from([(DATA.to_owned(), format!("pull {pull}"))]);
+        let commit = Commit { base, schema, properties, add, remove: Vec::new(), data_change: true, txn };
+        bench.store.commit(&table, commit).await.unwrap();
+    }
+
+    async fn small_files(bench: &Bench, count: i64) {
+        bench.land(1, orders(&[(0, "first")]), whole()).await.unwrap();
+        for pull in 2..=count {
+            append(bench, pull, &[(1_000 - pull, "x"), (1_000 + pull, "y")]).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn small_files_are_joined_and_no_row_moves() {
+        let mut bench = Bench::new().await;
+        small_files(&bench, 16).await;
+        let few = bench.store.compact(&name(TABLE), AFTER_RUN, false).await.unwrap().unwrap();
+        assert_eq!((few.small_files, few.files_out), (16, 0), "so few are left alone");
+        append(&bench, 17, &[(500, "m")]).await;
+        let (before, rows) = (bench.table(TABLE).await, bench.rows(TABLE).await);
+        let look = bench.store.compact(&name(TABLE), AFTER_RUN, true).await.unwrap().unwrap();
+        assert_eq!((look.files_out, look.files_in), (17, 0));
+        assert_eq!(bench.table(TABLE).await.version, before.version);
+
+        let done = bench.store.compact(&name(TABLE), AFTER_RUN, false).await.unwrap().unwrap();
+        assert_eq!((done.files, done.files_out, done.files_in, done.overtaken), (17, 17, 1, false));
+        bench.restart().await;
+        let after = bench.table(TABLE).await;
+        assert_eq!((after.version, after.files.len()), (before.version + 1, 1));
+        assert_eq!(after.properties, before.properties, "nothing looks changed");
+        assert_eq!(bench.rows(TABLE).await, rows);
+        let log = bench.store.read_commit(&name(TABLE), after.version).await.unwrap();
+        assert!(!log.contains("\"dataChange\":true") && log.matches("\"dataChange\":false").count() == 18, "{log}");
+        let ids: Vec<String> = rows_in_order(&bench).await;
+        assert_eq!((ids[0].as_str(), ids.last().unwrap().as_str()), ("0", "1017"), "in the order of the key");
+
+        assert_eq!(bench.store.next_pull(&name(TABLE)).await.unwrap(), 18, "the pull's number is another");
+        let landed = bench.land(18, orders(&[(500, "M"), (983, "x")]), changed("1")).await.unwrap();
+        assert_eq!((landed.updated, landed.inserted), (1, 0));
+        assert_eq!(bench.store.compact(&name("raw.none"), AFTER_RUN, false).await.unwrap(), None);
+    }
+
+    async fn rows_in_order(bench: &Bench) -> Vec<String> {
+        let table = bench.table(TABLE).await;
+        let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(bench.store.read(&table)).await.unwrap();
+        let id = |batch: &RecordBatch, row| arrow::util::display::array_value_to_string(batch.column(0), row).unwrap();
+        batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| id(batch, row)).collect::<Vec<_>>()).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_pull_that_comes_in_between_wins() {
+        let bench = Bench::new().await;
+        small_files(&bench, 20).await;
+        let stale = bench.store.load(&name(TABLE)).await.unwrap().unwrap();
+        let files = stale.version.files.clone();
+        let joined = bench.store.rewrite_group(&stale, &["id".into()], &files).await.unwrap();
+        bench.land(21, orders(&[(0, "changed")]), changed("1")).await.unwrap();
+        let rows = bench.rows(TABLE).await;
+        let overtaken = bench.store.replace_files(&stale, joined, files).await.unwrap_err();
+        assert!(matches!(overtaken, StoreError::Conflict { .. }), "{overtaken}");
+        assert_eq!(bench.rows(TABLE).await, rows, "no row is there twice");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn images_of_a_pull_that_never_committed_are_left_alone() {
+        let bench = Bench::new().await;
+        let deleted = name("raw.erp__orders__deleted");
+        bench.land(1, orders(&[(1, "a"), (2, "b"), (3, "c")]), whole()).await.unwrap();
+        bench.land(2, orders(&[(1, "a"), (2, "b")]), whole()).await.unwrap();
+        bench.land(3, orders(&[(1, "a")]), whole()).await.unwrap();
+        // A pull 4 that ended between its two commits.
+        let base = bench.store.load(&deleted).await.unwrap().unwrap();
+        let file = base.version.files[0].clone();
+        let copy = DataFile { path: file.path.replace("d-2-", "d-4-").replace("d-3-", "d-4-"), ..file.clone() };
+        bench.store.object_store().copy(&Path::from(file.path), &Path::from(copy.path.clone())).await.unwrap();
+        bench.store.replace_files(&base, vec![copy.clone()], Vec::new()).await.unwrap();
+        bench.store.compact(&deleted, THOROUGH, false).await.unwrap();
+        let files = bench.table("raw.erp__orders__deleted").await.files;
+        assert_eq!(files.len(), 2, "{files:?}");
+        assert!(files.iter().any(|file| file.path == copy.path));
+        bench.land(4, orders(&[(1, "A")]), whole()).await.unwrap();
+        assert_eq!(bench.rows("raw.erp__orders__deleted").await.len(), 2, "the next landing takes them out");
+    }
+
+    fn file(number: usize, least: i64, greatest: i64, mebibytes: u64) -> DataFile {
+        let stats = format!(r#"{{"numRecords":9,"minValues":{{"id":{least}}},"maxValues":{{"id":{greatest}}}}}"#);
+        DataFile { path: format!("f{number:04}"), size_bytes: mebibytes << 20, rows: 1 << 20, stats: Some(stats) }
+    }
+
+    proptest! {
+        /// Sorting what [`deepest`] names, as if every file had its rows evenly, comes to an end at which no key is in many files.
+        #[test]
+        fn overlapping_files_become_few_for_each_key(
+            ranges in proptest::collection::vec((0_i64..100_000, 0_i64..100_000), 0..60),
+            mebibytes in 40_u64..128,
+        ) {
+            let mut files: Vec<DataFile> = ranges.iter().enumerate().map(|(n, (a, b))| file(n, *a.min(b), *a.max(b), mebibytes)).collect();
+            let bounds = Bounds { rewrite_bytes_max: 700 << 20, ..THOROUGH };
+            for round in 0.. {
+                prop_assert!(round < 200, "no end: {files:?}");
+                let groups = groups(&files, Some("id"), bounds);
+                let bytes: u64 = groups.iter().flatten().map(|file| file.size_bytes).sum();
+                prop_assert!(bytes <= bounds.rewrite_bytes_max);
+                if groups.is_empty() {
+                    break;
+                }
+                for (n, group) in groups.iter().enumerate() {
+                    prop_assert!(group.len() > 1 && group.iter().map(|file| file.size_bytes).sum::<u64>() <= GROUP_BYTES);
+                    let range = |file: &DataFile| match key_range(file.stats.as_deref(), "id") {
+                        KeyRange::Integer(least, greatest) => (least, greatest),
+                        other => panic!("{other:?}"),
+                    };
+                    let least = group.iter().map(|file| range(file).0).min().unwrap();
+                    let greatest = group.iter().map(|file| range(file).1).max().unwrap();
+                    files.retain(|file| !group.iter().any(|other| other.path == file.path));
+                    let (count, width) = (group.len() as i64, greatest - least);
+                    let sorted = |part: i64| file(1_000 + round * 1_000 + n * 100 + part as usize, least + width * part / count, least + width * (part + 1) / count, mebibytes);
+                    files.extend((0..count).map(sorted));
+                }
+            }
+            for at in (0..100_000).step_by(500) {
+                let holds = files.iter().filter(|file| matches!(key_range(file.stats.as_deref(), "id"), KeyRange::Integer(a, b) if a < b && (a..=b).contains(&at)));
+                prop_assert!(holds.count() <= OVERLAP_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn files_without_a_range_or_of_one_key_are_left_alone() {
+        let same: Vec<DataFile> = (0..30).map(|n| file(n, 7, 7, 100)).collect();
+        assert!(groups(&same, Some("id"), THOROUGH).is_empty());
+        let wide: Vec<DataFile> = (0..30).map(|n| file(n, 0, 9, 100)).collect();
+        assert!(groups(&wide, None, THOROUGH).is_empty(), "no key");
+        assert_eq!(groups(&wide, Some("id"), THOROUGH).len(), 4, "as much as one run may do: 20 files of 100 MiB");
+    }
 }

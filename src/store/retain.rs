@@ -416,3 +416,6 @@ impl CommitFiles {
         Some(files)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ pub(super) struct Sorter {
 }
 
 /// How the rows of one table are ordered.
-struct Order {
+pub(super) struct Order {
     table: String,
     schema: SchemaRef,
     /// Positions of the key's columns; without any, rows stay in the order in which they come.
