@@ -39,7 +39,8 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
 }
 
 fn text(report: &MaintenanceReport, width: Option<usize>) -> String {
-    let mut table = Table::new(&["table", "files", "rewritten", "into", "log files removed", "data files removed", "space freed", "history"]);
+    let mut table =
+        Table::new(&["table", "files", "rewritten", "into", "log files removed", "data files removed", "space freed", "history"]);
     for upkeep in &report.tables {
         let (compacted, trimmed) = (&upkeep.compacted, &upkeep.trimmed);
         if compacted.files_out + trimmed.log_files + trimmed.data_files == 0 {
@@ -65,9 +66,10 @@ fn text(report: &MaintenanceReport, width: Option<usize>) -> String {
     if !table.is_empty() {
         parts.push(table.render(width));
     }
-    let (freed, history) = report.tables.iter().fold((0, 0), |(freed, history), table| {
-        (freed + table.trimmed.bytes, history + table.trimmed.history_bytes)
-    });
+    let (freed, history) = report
+        .tables
+        .iter()
+        .fold((0, 0), |(freed, history), table| (freed + table.trimmed.bytes, history + table.trimmed.history_bytes));
     let would = if report.dry_run { "would be " } else { "" };
     let mut summary = format!(
         "{} {would}maintained in {}: {} {would}freed, {} {would}kept for history, {} {would}given up.",

@@ -47,7 +47,10 @@ fn upkeep(status: &Status) -> Option<String> {
         failed => format!(", {} could not be: loopline maintain", counted(failed, "table", "tables")),
     };
     let (at, history) = (minute(upkeep.started_at), bytes(upkeep.history_bytes));
-    Some(format!("Tables were maintained {at}: {} small, {history} kept for history{failed}.", counted(upkeep.small_files, "file", "files")))
+    Some(format!(
+        "Tables were maintained {at}: {} small, {history} kept for history{failed}.",
+        counted(upkeep.small_files, "file", "files")
+    ))
 }
 
 fn systems(status: &Status) -> Table {

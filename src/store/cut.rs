@@ -164,7 +164,8 @@ impl Store {
         let txn = (APP.to_owned(), run.0);
         let Some(loaded) = &base else {
             properties.insert(DATA.into(), format!("run {run}"));
-            let commit = Commit { base, schema, properties, add: staged.files.clone(), remove: Vec::new(), data_change: true, txn };
+            let commit =
+                Commit { base, schema, properties, add: staged.files.clone(), remove: Vec::new(), data_change: true, txn };
             return Ok((self.commit(table, commit).await?, true));
         };
         let now = &loaded.version;
@@ -180,7 +181,8 @@ impl Store {
         if !same {
             properties.insert(DATA.into(), format!("run {run}"));
         }
-        let version = self.commit(table, Commit { base: base.clone(), schema, properties, add, remove, data_change: true, txn }).await?;
+        let version =
+            self.commit(table, Commit { base: base.clone(), schema, properties, add, remove, data_change: true, txn }).await?;
         Ok((version, !same))
     }
 
@@ -197,7 +199,15 @@ impl Store {
         writer.write(&cut_batch(cut)?).await?;
         let add = writer.finish().await?;
         let properties = BTreeMap::from([(DATA.into(), format!("run {}", cut.run))]);
-        let commit = Commit { base, schema: cut_schema(), properties, add, remove: Vec::new(), data_change: true, txn: (APP.into(), cut.run.0) };
+        let commit = Commit {
+            base,
+            schema: cut_schema(),
+            properties,
+            add,
+            remove: Vec::new(),
+            data_change: true,
+            txn: (APP.into(), cut.run.0),
+        };
         self.commit(&table, commit).await.map(drop)
     }
 

@@ -126,3 +126,67 @@ impl Control {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::super::ledger::Filter;
+    use super::super::testing::instant;
+    use super::super::{ChangeState, RunOutcome};
+    use super::*;
+    use crate::base::time::now;
+
+    #[test]
+    fn what_is_old_is_forgotten_and_what_matters_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
+        for _ in 0..4 {
+            let run = control.start_run("plan", instant(1)).unwrap();
+            control.finish_run(run, RunOutcome::Published, "").unwrap();
+            control.set_note(&format!("checks of run {run}"), "[]").unwrap();
+        }
+        control.set_note("other", "stays").unwrap();
+        let sql = "
+            update runs set started_at = 0 where run < 4;
+            insert into pulls (run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error)
+              values (1, 'erp', 'rare', 0, 0, 0, 0, 0, 0, 1, null), (1, 'erp', 'rare', 0, 0, 0, 0, 0, 0, 0, null), (1, 'erp', 'rare', 0, 0, 0, 0, 0, 0, 0, 'no');
+            with recursive n (n) as (select 1 union all select n + 1 from n where n < 100200)
+              insert into pulls (run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error)
+              select n, 'erp', 'often', n, 0, 0, 0, 0, 0, 1, null from n;
+            insert into changes (id, run, system, kind, operation, target, key, reason, hash, state, approved_by, planned_at, sent_at, closed_at) values
+              (1, 1, 's', 'k', 'insert', 't', '{}', '', 'a', 'superseded', null, 0, null, 1),
+              (2, 2, 's', 'k', 'insert', 't', '{}', '', 'b', 'confirmed', null, 0, 1, 1),
+              (3, 3, 's', 'k', 'insert', 't', '{}', '', 'c', 'planned', null, 0, null, null),
+              (4, 4, 's', 'k', 'insert', 't', '{}', '', 'd', 'rejected', null, 0, null, 1),
+              (5, 4, 's', 'k', 'insert', 't', '{}', '', 'e', 'superseded', 'ada', 0, null, ?1),
+              (6, 4, 's', 'k', 'insert', 't', '{}', '', 'f', 'superseded', null, 0, null, ?1),
+              (7, 4, 's', 'k', 'insert', 't', '{}', '', 'g', 'superseded', null, 0, null, ?2);
+            insert into change_events (change, state, at) select id, 'planned', 0 from changes;
+            insert into change_events (change, state, at) values (2, 'sent', 1), (2, 'confirmed', 1), (7, 'superseded', 2)";
+        let ago = |days| (now() - TimeDelta::days(days)).timestamp_micros().to_string();
+        let sql = sql.replace("?1", &ago(20)).replace("?2", &ago(2));
+        control.write("test", |db| db.execute_batch(&sql)).unwrap();
+        let before = control.ledger_position().unwrap();
+
+        let forgotten = control.forget(now() - TimeDelta::days(400), now() - TimeDelta::days(7)).unwrap();
+        assert_eq!(forgotten, Forgotten { runs: 1, pulls: 200, changes: 3, events: 6 });
+        let changes: Vec<(i64, ChangeState)> =
+            control.changes(&Filter::default()).unwrap().into_iter().map(|change| (change.id, change.state)).collect();
+        use ChangeState::*;
+        assert_eq!(
+            changes,
+            [(2, Confirmed), (3, Planned), (5, Superseded), (7, Superseded)],
+            "sent, open, a person's, of yesterday"
+        );
+        assert_eq!(control.ledger_position().unwrap(), before);
+        let runs: Vec<i64> = control.runs(9).unwrap().iter().map(|run| run.run.0).collect();
+        assert_eq!(runs, [4, 3, 2]);
+        assert_eq!((control.note("checks of run 1").unwrap(), control.note("checks of run 2").unwrap().is_some()), (None, true));
+        assert!(control.note("other").unwrap().is_some());
+        assert_eq!(control.last_successes("erp", true).unwrap().len(), 2, "the newest of each kind of each stream");
+        assert_eq!(control.last_pulls().unwrap()[1].error.as_deref(), Some("no"));
+        assert_eq!(control.forget(now() - TimeDelta::days(400), now() - TimeDelta::days(7)).unwrap(), Forgotten::default());
+        assert_eq!(control.start_run("plan", instant(9)).unwrap(), RunId(5), "no number is used twice");
+    }
+}

@@ -21,6 +21,8 @@ mod lease;
 mod ledger;
 mod place;
 mod retain;
+#[cfg(test)]
+mod rivals;
 mod sort;
 mod stage;
 mod state;
@@ -50,8 +52,8 @@ use place::Place;
 pub use compact::{AFTER_RUN, Bounds, Compacted, THOROUGH};
 pub use forget::Forgotten;
 pub use lease::Lease;
-pub use retain::{Keep, Keeping, Trimmed};
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
+pub use retain::{Keep, Keeping, Trimmed};
 pub use state::ChangeState;
 
 /// Rows on their way in; errors of the reader pass through as they are.
@@ -299,7 +301,11 @@ impl Store {
         let folders = |path: Option<Path>| async move {
             let what = path.as_ref().map_or_else(|| "/".into(), Path::to_string);
             let listed = self.place.folder.list_with_delimiter(path.as_ref()).await;
-            listed.map(|listed| listed.common_prefixes).map_err(|source| StoreError::Object { what: "listing", path: what, source })
+            listed.map(|listed| listed.common_prefixes).map_err(|source| StoreError::Object {
+                what: "listing",
+                path: what,
+                source,
+            })
         };
         let mut tables = Vec::new();
         for schema in folders(None).await? {

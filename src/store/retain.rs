@@ -106,7 +106,8 @@ impl Store {
             let unknown = !started.contains_key(&run) && as_of >= sent_since;
             is_young(run) || sent.contains(&run) || unknown || lost.is_some_and(|(until, _)| run <= until)
         };
-        keeping.expired = runs.iter().filter(|(run, (as_of, named))| *named && !is_kept(**run, *as_of)).map(|(run, _)| *run).collect();
+        keeping.expired =
+            runs.iter().filter(|(run, (as_of, named))| *named && !is_kept(**run, *as_of)).map(|(run, _)| *run).collect();
         let expired = &keeping.expired;
         self.each_cut_row(&cuts, |row| {
             let Some(table) = row.table.filter(|_| !expired.contains(&row.run)) else { return Ok(()) };
@@ -199,11 +200,13 @@ impl Store {
         let needed = self.needed(table, &plan, &head, &versions, keeping).await?;
         let Some(needed) = needed else { return Ok(Trimmed::default()) };
         let log = listed.log.iter().filter(|file| !plan.needs(file.version)).map(|file| &file.object);
-        let log: Vec<ObjectMeta> = log.chain(&listed.unfinished).filter(|object| !is_in_use(object, keeping.now)).cloned().collect();
+        let log: Vec<ObjectMeta> =
+            log.chain(&listed.unfinished).filter(|object| !is_in_use(object, keeping.now)).cloned().collect();
         let current: BTreeSet<&str> = head.files.iter().map(|file| file.path.as_str()).collect();
-        let (kept, data): (Vec<ObjectMeta>, Vec<ObjectMeta>) = listed.data.into_iter().partition(|object| {
-            needed.contains(object.location.as_ref()) || is_in_use(object, keeping.now)
-        });
+        let (kept, data): (Vec<ObjectMeta>, Vec<ObjectMeta>) = listed
+            .data
+            .into_iter()
+            .partition(|object| needed.contains(object.location.as_ref()) || is_in_use(object, keeping.now));
         let older = kept.iter().filter(|object| !current.contains(object.location.as_ref()));
         let trimmed = Trimmed {
             log_files: log.len(),
@@ -372,8 +375,11 @@ struct LogPlan {
 impl LogPlan {
     /// `None` if nothing can be given up.
     fn new(log: &[LogFile], versions: &KeptVersions, head: u64, now: Instant) -> Option<Self> {
-        let checkpoints: BTreeSet<u64> =
-            log.iter().filter(|file| file.kind == ".checkpoint.parquet" && file.object.size > 0).map(|file| file.version).collect();
+        let checkpoints: BTreeSet<u64> = log
+            .iter()
+            .filter(|file| file.kind == ".checkpoint.parquet" && file.object.size > 0)
+            .map(|file| file.version)
+            .collect();
         let commits = log.iter().filter(|file| file.kind == ".json");
         let recent = commits.filter(|file| is_in_use(&file.object, now)).map(|file| file.version).min();
         let recent_from = recent.unwrap_or(head + 1);

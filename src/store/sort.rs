@@ -69,8 +69,8 @@ impl Sorter {
     /// `key`: positions of columns of `schema`.
     pub(super) fn new(table: &str, schema: SchemaRef, key: Vec<usize>, run_bytes: usize) -> Result<Self, StoreError> {
         let fields = key.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect();
-        let converter = RowConverter::new(fields)
-            .map_err(|source| StoreError::Arrow { table: table.into(), what: "encode keys", source })?;
+        let converter =
+            RowConverter::new(fields).map_err(|source| StoreError::Arrow { table: table.into(), what: "encode keys", source })?;
         let order = Order { table: table.into(), schema, key, converter };
         Ok(Self { order, run_bytes, batches: Vec::new(), keys: Vec::new(), bytes: 0, runs: Vec::new() })
     }

@@ -14,6 +14,7 @@ mod connect;
 mod harness;
 mod kill;
 mod r#loop;
+mod maintain;
 mod scenario;
 mod serve;
 mod sql_models;
