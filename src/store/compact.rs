@@ -26,6 +26,8 @@ use super::{DataFile, Store, StoreError};
 /// A file below both is small: about a quarter of what a file may grow to.
 const SMALL_BYTES: u64 = 32 << 20;
 const SMALL_ROWS: u64 = 1 << 18;
+/// A file of whose rows more than this share no longer count is written anew.
+const DELETED_PERCENT: u64 = 20;
 /// Files that may hold the same key before they are sorted together. Sorting pays where an upsert would read all of them.
 const OVERLAP_MAX: usize = 8;
 /// Files that are sorted together, in bytes: also the space that sorting may need on the local disk, a few times that when uncompressed.
@@ -134,6 +136,7 @@ impl Store {
             properties: BTreeMap::new(),
             add,
             remove,
+            changes: Vec::new(),
             data_change: false,
             txn: (APP.to_owned(), number),
         };
@@ -204,6 +207,12 @@ pub(super) fn is_small(file: &DataFile) -> bool {
     file.size_bytes < SMALL_BYTES && file.rows < SMALL_ROWS
 }
 
+/// Whether so many rows of it no longer count that reading past them costs more than writing it anew.
+fn is_worn(file: &DataFile) -> bool {
+    let deleted = file.rows_in_file() - file.rows;
+    deleted * 100 > file.rows_in_file() * DELETED_PERCENT
+}
+
 /// The files to be written anew, by the group in which they are sorted.
 fn groups(files: &[DataFile], key: Option<&str>, bounds: Bounds) -> Vec<Vec<DataFile>> {
     let ranged = |file: &DataFile| key.map_or(KeyRange::Any, |key| key_range(file.stats.as_deref(), key));
@@ -215,8 +224,12 @@ fn groups(files: &[DataFile], key: Option<&str>, bounds: Bounds) -> Vec<Vec<Data
     if small.len() > bounds.small_files_max {
         groups.extend(parts(&small, &mut left).into_iter().filter(|part| part.len() > 1));
     }
+    let worn: Vec<&DataFile> = ranged.iter().map(|(_, file)| *file).filter(|file| is_worn(file)).collect();
+    let is_joined = |file: &DataFile| groups.iter().flatten().any(|other: &DataFile| other.path == file.path);
+    let worn: Vec<&DataFile> = worn.into_iter().filter(|file| !is_joined(file)).collect();
+    groups.extend(parts(&worn, &mut left).into_iter().filter(|part| !part.is_empty()));
     // Small ones overlap by nature, and are joined once there are more of them.
-    ranged.retain(|(_, file)| !is_small(file));
+    ranged.retain(|(_, file)| !is_small(file) && !is_worn(file));
     while let Some(group) = deepest(&ranged, left.min(GROUP_BYTES)) {
         let paths: BTreeSet<&str> = group.iter().map(|file| file.path.as_str()).collect();
         ranged.retain(|(_, file)| !paths.contains(file.path.as_str()));
@@ -378,7 +391,13 @@ mod tests {
 
     fn file(number: usize, least: i64, greatest: i64, mebibytes: u64) -> DataFile {
         let stats = format!(r#"{{"numRecords":9,"minValues":{{"id":{least}}},"maxValues":{{"id":{greatest}}}}}"#);
-        DataFile { path: format!("f{number:04}"), size_bytes: mebibytes << 20, rows: 1 << 20, stats: Some(stats) }
+        DataFile {
+            path: format!("f{number:04}"),
+            size_bytes: mebibytes << 20,
+            rows: 1 << 20,
+            stats: Some(stats),
+            deletion_vector: None,
+        }
     }
 
     proptest! {

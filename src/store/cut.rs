@@ -164,8 +164,16 @@ impl Store {
         let txn = (APP.to_owned(), run.0);
         let Some(loaded) = &base else {
             properties.insert(DATA.into(), format!("run {run}"));
-            let commit =
-                Commit { base, schema, properties, add: staged.files.clone(), remove: Vec::new(), data_change: true, txn };
+            let commit = Commit {
+                base,
+                schema,
+                properties,
+                add: staged.files.clone(),
+                remove: Vec::new(),
+                changes: Vec::new(),
+                data_change: true,
+                txn,
+            };
             return Ok((self.commit(table, commit).await?, true));
         };
         let now = &loaded.version;
@@ -181,8 +189,12 @@ impl Store {
         if !same {
             properties.insert(DATA.into(), format!("run {run}"));
         }
-        let version =
-            self.commit(table, Commit { base: base.clone(), schema, properties, add, remove, data_change: true, txn }).await?;
+        let version = self
+            .commit(
+                table,
+                Commit { base: base.clone(), schema, properties, add, remove, changes: Vec::new(), data_change: true, txn },
+            )
+            .await?;
         Ok((version, !same))
     }
 
@@ -205,6 +217,7 @@ impl Store {
             properties,
             add,
             remove: Vec::new(),
+            changes: Vec::new(),
             data_change: true,
             txn: (APP.into(), cut.run.0),
         };

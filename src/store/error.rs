@@ -22,8 +22,8 @@ pub enum StoreError {
     Arrow { table: String, what: &'static str, source: arrow::error::ArrowError },
     #[error("there is no table {table}")]
     NoTable { table: String },
-    #[error("table {table}: file {path} is marked by a deletion vector, which another program wrote")]
-    DeletionVector { table: String, path: String },
+    #[error("deletion vector {path}: {problem}")]
+    DeletionVector { path: String, problem: String },
     #[error("table {table} was changed by another program while it was being committed")]
     Conflict { table: String, source: BoxError },
     /// The rows that were on their way in could not be read.
@@ -90,7 +90,7 @@ impl Diagnose for StoreError {
             Self::SecretInUrl { .. } => {
                 "remove it from `store` in loopline.toml; credentials come from the AWS_…, GOOGLE_… or AZURE_… variables"
             }
-            Self::DeletionVector { .. } => "rewrite the table without deletion vectors in the program that wrote them",
+            Self::DeletionVector { .. } => "restore the file, or delete the table's folder so that the next pull reads it anew",
             Self::Conflict { .. } => "run it again; keep other programs from writing to the store's tables while loopline runs",
             Self::ColumnChanged { .. } => {
                 "exclude the column in the connector, or delete the table's folder so that the next pull reads it anew"

@@ -74,7 +74,19 @@ impl Store {
         failpoint::hit("pull.commit.before");
         let txn = (app(&table), pull);
         let version = self
-            .commit(&table, Commit { base, schema, properties, add: written.add, remove: written.remove, data_change: true, txn })
+            .commit(
+                &table,
+                Commit {
+                    base,
+                    schema,
+                    properties,
+                    add: written.add,
+                    remove: written.remove,
+                    changes: Vec::new(),
+                    data_change: true,
+                    txn,
+                },
+            )
             .await?;
         failpoint::hit("pull.commit.after");
         Ok(Landed { version, ..landed })
@@ -105,7 +117,11 @@ impl Store {
         }
         let properties = BTreeMap::from([(DATA.to_owned(), format!("pull {pull}"))]);
         failpoint::hit("pull.deleted.before");
-        self.commit(table, Commit { base, schema, properties, add, remove, data_change: true, txn: (app(table), pull) }).await?;
+        self.commit(
+            table,
+            Commit { base, schema, properties, add, remove, changes: Vec::new(), data_change: true, txn: (app(table), pull) },
+        )
+        .await?;
         failpoint::hit("pull.deleted.after");
         Ok(())
     }
@@ -285,6 +301,7 @@ mod tests {
             properties: BTreeMap::new(),
             add: add.clone(),
             remove: Vec::new(),
+            changes: Vec::new(),
             data_change: true,
             txn: (app(&name(TABLE)), 2),
         };
@@ -334,6 +351,7 @@ mod tests {
             properties: BTreeMap::from([("x".into(), "y".into())]),
             add: Vec::new(),
             remove: Vec::new(),
+            changes: Vec::new(),
             data_change: true,
             txn: (app(&name(TABLE)), number),
         };

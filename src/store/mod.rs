@@ -3,7 +3,7 @@
 //! Tables live at `<store>/<schema>/<name>/`: `raw.<system>__<stream>` (pulled rows, live only), `raw.<system>__<stream>__deleted` (last image of
 //! deleted rows), contracts and models under their own names, `write.<system>__<outbox>` (write maps), `system.cuts`.
 //! Pulled and staged files lie in the table's folder: `p-<pull>-….parquet`, `d-<pull>-….parquet` (deleted images), `s-<run>-….parquet`, `c-<run>-….parquet`
-//! (cuts), `k-<version>-….parquet` (compacted). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
+//! (cuts), `k-<version>-….parquet` (compacted); beside them `_change_data/` (the change feed of pulled tables) and `deletion_vector_….bin` (rows of files that no longer count). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;
@@ -11,8 +11,12 @@ mod compact;
 mod control;
 mod cut;
 mod delta;
+mod encode;
+#[cfg(test)]
+mod engines;
 mod error;
 mod evolve;
+mod feed;
 mod file;
 mod forget;
 mod keyed;
@@ -21,6 +25,7 @@ mod lease;
 mod ledger;
 mod place;
 mod retain;
+mod rewrite;
 #[cfg(test)]
 mod rivals;
 mod sort;
@@ -31,8 +36,10 @@ mod stats;
 mod testing;
 mod types;
 mod upsert;
+mod vector;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
@@ -50,11 +57,13 @@ pub use error::StoreError;
 use place::Place;
 
 pub use compact::{AFTER_RUN, Bounds, Compacted, THOROUGH};
+pub use feed::{CHANGE_TYPE, COMMIT_VERSION};
 pub use forget::Forgotten;
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
 pub use retain::{Keep, Keeping, Trimmed};
 pub use state::ChangeState;
+pub use vector::DeletionVector;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
@@ -86,9 +95,27 @@ pub struct DataFile {
     /// Path from the root of the store's object store ([`Store::object_store`]).
     pub path: String,
     pub size_bytes: u64,
+    /// Rows that count: without those that the deletion vector marks.
     pub rows: u64,
-    /// Delta's file statistics (JSON).
+    /// Delta's file statistics (JSON); they count deleted rows, too.
     pub stats: Option<String>,
+    /// Rows of the file that no longer count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_vector: Option<DeletionVector>,
+}
+
+impl DataFile {
+    /// Rows of the file itself, deleted or not.
+    pub fn rows_in_file(&self) -> u64 {
+        self.rows + self.deletion_vector.as_ref().map_or(0, DeletionVector::rows)
+    }
+
+    /// Positions in the file of the rows that count, ascending; `None`: all of them.
+    pub async fn live(&self, store: &Arc<dyn ObjectStore>) -> Result<Option<Vec<Range<u64>>>, StoreError> {
+        let Some(vector) = &self.deletion_vector else { return Ok(None) };
+        let deleted = vector.read(store).await?;
+        Ok(Some(file::without(&[0..self.rows_in_file()], &deleted)))
+    }
 }
 
 /// What a pull brings for one stream.

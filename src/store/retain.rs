@@ -27,7 +27,7 @@ use super::delta::Commit;
 use super::file::{FileWriter, read_file};
 use super::place::Place;
 use super::stats::{KeyRange, key_range};
-use super::{Cut, DataFile, Lease, Store, StoreError, TableVersion, compact};
+use super::{Cut, DataFile, DeletionVector, Lease, Store, StoreError, TableVersion, compact};
 
 /// Younger files and versions may be in use by a reader, or by a writer elsewhere that has not committed yet.
 const IN_USE: TimeDelta = TimeDelta::hours(24);
@@ -180,6 +180,7 @@ impl Store {
             properties: BTreeMap::new(),
             add: writer.finish().await?,
             remove: files,
+            changes: Vec::new(),
             data_change: !expired.is_empty(),
             txn: (compact::APP.to_owned(), number),
             base: Some(base),
@@ -197,12 +198,12 @@ impl Store {
         let listed = self.list_folder(table).await?;
         let versions = keeping.tables.get(table).cloned().unwrap_or_default();
         let Some(plan) = LogPlan::new(&listed.log, &versions, head.version, keeping.now) else { return Ok(Trimmed::default()) };
-        let needed = self.needed(table, &plan, &head, &versions, keeping).await?;
+        let needed = self.needed(table, &plan, &head, &versions).await?;
         let Some(needed) = needed else { return Ok(Trimmed::default()) };
         let log = listed.log.iter().filter(|file| !plan.needs(file.version)).map(|file| &file.object);
         let log: Vec<ObjectMeta> =
             log.chain(&listed.unfinished).filter(|object| !is_in_use(object, keeping.now)).cloned().collect();
-        let current: BTreeSet<&str> = head.files.iter().map(|file| file.path.as_str()).collect();
+        let current: BTreeSet<String> = head.files.iter().flat_map(paths).collect();
         let (kept, data): (Vec<ObjectMeta>, Vec<ObjectMeta>) = listed
             .data
             .into_iter()
@@ -236,35 +237,34 @@ impl Store {
         plan: &LogPlan,
         head: &TableVersion,
         versions: &KeptVersions,
-        keeping: &Keeping,
     ) -> Result<Option<BTreeSet<String>>, StoreError> {
-        let folder = Place::table_folder(table);
-        let mut needed: BTreeSet<String> = head.files.iter().map(|file| file.path.clone()).collect();
+        let mut needed: BTreeSet<String> = head.files.iter().flat_map(paths).collect();
         for version in versions.all.iter().filter(|version| **version < plan.tail) {
-            needed.extend(self.load_at(table, *version).await?.files.into_iter().map(|file| file.path));
+            needed.extend(self.load_at(table, *version).await?.files.iter().flat_map(paths));
         }
-        // Path → the version that put it in, for each file of the version at hand.
+        // Path → the version that put it in and its deletion vector, for each file of the version at hand.
         let first = self.load_at(table, plan.tail).await?.files;
-        let mut alive: BTreeMap<String, u64> = first.into_iter().map(|file| (file.path, plan.tail)).collect();
+        let vector = |file: &DataFile| file.deletion_vector.as_ref().and_then(|vector| vector.path().map(str::to_owned));
+        let mut alive: BTreeMap<String, (u64, Option<String>)> =
+            first.into_iter().map(|file| (file.path.clone(), (plan.tail, vector(&file)))).collect();
         let read = |version: u64| async move { Ok::<_, StoreError>((version, self.read_commit(table, version).await?)) };
         let mut commits = futures::stream::iter((plan.tail + 1)..=head.version).map(read).buffered(AT_ONCE);
         while let Some((version, text)) = commits.try_next().await? {
-            let Some(commit) = CommitFiles::read(&folder, &text) else { return Ok(None) };
+            let Some(commit) = CommitFiles::read(table, &text) else { return Ok(None) };
             let is_recent = plan.recent_from <= version || versions.latest.is_some_and(|latest| version > latest);
             for path in commit.removed {
-                let Some(added) = alive.remove(&path) else { continue };
+                let Some((added, vector)) = alive.remove(&path) else { continue };
                 if is_recent || versions.all.range(added..version).next().is_some() {
                     needed.insert(path);
+                    needed.extend(vector);
                 }
             }
-            alive.extend(commit.added.into_iter().map(|path| (path, version)));
+            alive.extend(commit.added.into_iter().map(|(path, vector)| (path, (version, vector))));
             needed.extend(commit.changes);
         }
         for manifest in self.manifests().await? {
             needed.extend(manifest.staged_paths());
         }
-        needed.extend(alive.into_keys());
-        tracing::trace!(%table, files = needed.len(), now = %keeping.now, "files that are needed");
         Ok(Some(needed))
     }
 
@@ -356,6 +356,7 @@ impl Listed {
             }
             // Anything else in the folder is not a table's.
             [name] | ["_change_data", name] if name.ends_with(".parquet") => self.data.push(object),
+            [name] if name.starts_with("deletion_vector_") && name.ends_with(".bin") => self.data.push(object),
             _ => {}
         }
     }
@@ -398,10 +399,17 @@ impl LogPlan {
     }
 }
 
+/// The objects that a file consists of.
+fn paths(file: &DataFile) -> impl Iterator<Item = String> {
+    let vector = file.deletion_vector.as_ref().and_then(|vector| vector.path().map(str::to_owned));
+    [file.path.clone()].into_iter().chain(vector)
+}
+
 /// The files that a commit names, as paths from the store's folder.
 #[derive(Default)]
 struct CommitFiles {
-    added: Vec<String>,
+    /// With their deletion vectors.
+    added: Vec<(String, Option<String>)>,
     removed: Vec<String>,
     /// Rows of the change feed.
     changes: Vec<String>,
@@ -409,14 +417,29 @@ struct CommitFiles {
 
 impl CommitFiles {
     /// `None` if it names a file outside the table's folder.
-    fn read(folder: &str, text: &str) -> Option<Self> {
+    fn read(table: &TableName, text: &str) -> Option<Self> {
+        let folder = Place::table_folder(table);
         let mut files = Self::default();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let action: serde_json::Value = serde_json::from_str(line).ok()?;
-            for (kind, into) in [("add", &mut files.added), ("remove", &mut files.removed), ("cdc", &mut files.changes)] {
-                let Some(path) = action.get(kind).map(|action| action["path"].as_str()) else { continue };
-                let path = path.filter(|path| !path.contains("://") && !path.starts_with('/'))?;
-                into.push(format!("{folder}/{}", Path::from_url_path(path).ok()?));
+            let mut action: serde_json::Value = serde_json::from_str(line).ok()?;
+            for kind in ["add", "remove", "cdc"] {
+                let Some(named) = action.get_mut(kind).filter(|named| !named.is_null()) else { continue };
+                let path = named["path"].as_str().filter(|path| !path.contains("://") && !path.starts_with('/'))?;
+                let path = format!("{folder}/{}", Path::from_url_path(path).ok()?);
+                match kind {
+                    "remove" => files.removed.push(path),
+                    "cdc" => files.changes.push(path),
+                    _ => {
+                        let vector = Some(named["deletionVector"].take()).filter(|vector| !vector.is_null());
+                        let vector =
+                            vector.map(|vector| Some(DeletionVector::of(table, serde_json::from_value(vector).ok()?).ok()?));
+                        let vector = match vector {
+                            Some(vector) => vector?.path().map(str::to_owned),
+                            None => None,
+                        };
+                        files.added.push((path, vector));
+                    }
+                }
             }
         }
         Some(files)

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use rusqlite::params;
 
 use super::super::control::Micros;
+use super::super::feed::{Change, Feed};
 use super::super::testing::*;
-use super::super::{AFTER_RUN, ChangeState, NewChange, RunOutcome, THOROUGH};
+use super::super::{AFTER_RUN, ChangeState, NewChange, RunOutcome, THOROUGH, types, vector};
 use super::*;
 use crate::base::{Operation, Row, RowChange, time};
 
@@ -173,6 +174,53 @@ async fn a_lost_ledger_keeps_every_run_that_may_be_behind_a_change() {
     assert_eq!(rows_at(&bench, 0).await, ["1|a|1"]);
     bench.maintain(day(500)).await;
     assert!(matches!(bench.store.cut_of(run).await, Err(StoreError::CutGone { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_vectors_and_the_change_feed_live_as_long_as_what_needs_them() {
+    let mut bench = Bench::new().await;
+    let rows: Vec<(i64, String)> = (0..100).map(|id| (id, format!("r{id}"))).collect();
+    let rows: Vec<(i64, &str)> = rows.iter().map(|(id, text)| (*id, text.as_str())).collect();
+    bench.land(1, orders(&rows), whole()).await.unwrap();
+    let store = bench.store.object_store();
+    let table = name(TABLE);
+    // Three versions, each with rows marked in the same file, told in the change feed; the first is behind a sent change.
+    let mut runs = Vec::new();
+    for (number, marks) in [vec![3, 4], vec![50], (10..40).collect()].into_iter().enumerate() {
+        let base = bench.store.load(&table).await.unwrap().unwrap();
+        let now = base.version.clone();
+        let marked = vector::mark(&store, &table, vec![(now.files[0].clone(), marks)]).await.unwrap().remove(0).unwrap();
+        let mut feed = Feed::new(Arc::clone(&store), TABLE, &format!("{FOLDER}/p-{number}"), &now.schema);
+        let gone = types::by_name(TABLE, &orders(&[(1, "gone")]), &now.schema).unwrap();
+        feed.write(Change::Delete, &gone).await.unwrap();
+        let commit = Commit {
+            schema: now.schema.clone(),
+            properties: BTreeMap::new(),
+            add: vec![marked],
+            remove: now.files.clone(),
+            changes: feed.finish().await.unwrap(),
+            data_change: true,
+            txn: ("test".into(), number as i64),
+            base: Some(base),
+        };
+        bench.store.commit(&table, commit).await.unwrap();
+        runs.push(bench.cut_at(day(number as i64 * 3 - 20)).await);
+    }
+    bench.sent(runs[0], day(-20));
+    let vectors = |bench: &Bench| bench.files(FOLDER).iter().filter(|file| file.ends_with(".bin")).count();
+    assert_eq!((vectors(&bench), bench.files(&format!("{FOLDER}/_change_data")).len()), (3, 3));
+    let (first, last) = (rows_at(&bench, 1).await, rows_at(&bench, 3).await);
+    assert_eq!((first.len(), last.len()), (98, 67));
+
+    bench.maintain(day(2)).await;
+    bench.restart().await;
+    assert_eq!(bench.table(TABLE).await.files[0].deletion_vector, None, "a third of the file was deleted: it was written anew");
+    assert_eq!(bench.rows(TABLE).await, last);
+    assert_eq!(rows_at(&bench, 1).await, first);
+    assert_eq!(rows_at(&bench, 3).await, last, "the latest cut");
+    assert_eq!(vectors(&bench), 2, "that of the run in between is gone");
+    bench.maintain(day(500)).await;
+    assert_eq!((rows_at(&bench, 3).await, vectors(&bench)), (last, 1));
 }
 
 /// One step in the life of a table.
