@@ -138,6 +138,19 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// Numbers of rows and megabytes for each second.
+pub(super) fn paces(rows: u64, bytes: u64, seconds: f64) -> (String, String) {
+    const SHORTEST: f64 = 0.001; // what took no time at all has no pace
+    let each = |number: u64| if seconds < SHORTEST { 0.0 } else { number as f64 / seconds };
+    (count(each(rows).round() as u64), format!("{:.1}", each(bytes) / 1e6))
+}
+
+/// `80,000 rows/s, 12.3 MB/s`.
+pub(super) fn pace(rows: u64, bytes: u64, seconds: f64) -> String {
+    let (rows, megabytes) = paces(rows, bytes, seconds);
+    format!("{rows} rows/s, {megabytes} MB/s")
+}
+
 /// A value as a person writes it; NULL as `–`.
 pub(super) fn value(value: &Value) -> String {
     match value {

@@ -79,7 +79,7 @@ fn text(report: &MaintenanceReport, width: Option<usize>) -> String {
         bytes(history),
         counted(report.cuts_given_up, "old cut", "old cuts"),
     );
-    let forgotten = report.forgotten.runs + report.forgotten.pulls + report.forgotten.changes + report.forgotten.events;
+    let forgotten = report.forgotten.runs + report.forgotten.changes + report.forgotten.events;
     if forgotten > 0 {
         summary += &format!(" {} of the control state forgotten.", counted(forgotten, "record", "records"));
     }

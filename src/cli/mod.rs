@@ -21,6 +21,7 @@ mod sql;
 mod status;
 mod summary;
 mod trace;
+mod verify;
 mod write;
 
 use std::path::PathBuf;
@@ -77,6 +78,7 @@ enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
     Pull(pull::Arguments),
+    Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
     Run(run::Arguments),
@@ -120,6 +122,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
+        Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,

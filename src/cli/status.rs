@@ -8,6 +8,7 @@ use crate::store::RunOutcome;
 use super::Done;
 use super::context::Context;
 use super::format::{Table, bytes, count, counted, minute, span};
+use super::summary::left_out;
 
 /// Shows where the loop stands: systems and how fresh they are, runs, changes, what is due next
 #[derive(Args)]
@@ -33,6 +34,10 @@ fn text(status: &Status, width: Option<usize>) -> String {
     let mut parts = vec![format!("{published} It is {} in the plant.", minute(status.now))];
     parts.extend(status.refused.as_ref().map(|why| format!("Nothing is written: {why}")));
     parts.push(systems(status).render(width));
+    let left_out =
+        status.pulls.iter().filter_map(|pull| left_out(&pull.system, &pull.stream, pull.discarded_rows, pull.discarded_values));
+    let left_out: Vec<String> = left_out.collect();
+    parts.extend((!left_out.is_empty()).then(|| left_out.join("\n")));
     let tables = [runs(status), changes(status), due(status)];
     parts.extend(tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width)));
     parts.extend(upkeep(status));

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::base::{Blame, Diagnose};
+use crate::base::{Blame, Diagnose, Retry};
 use crate::project::ProjectError;
 
 /// A driver's error, kept as the cause.
@@ -50,6 +51,7 @@ impl fmt::Display for Place {
 pub enum Role {
     Key,
     Cursor,
+    Version,
     Excluded,
     Written,
     Looked,
@@ -60,6 +62,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Key => "key",
             Self::Cursor => "cursor",
+            Self::Version => "version",
             Self::Excluded => "excluded",
             Self::Written => "written",
             Self::Looked => "looked up",
@@ -162,6 +165,17 @@ impl Diagnose for ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the same may work a little later.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unreachable { .. } | Self::Lost { .. } => Retry::After(Duration::from_secs(2)),
+            // Whoever holds the lock was waited for already.
+            Self::Locked { .. } => Retry::After(Duration::from_secs(5)),
+            Self::Changed { .. } => Retry::After(Duration::from_secs(1)),
+            _ => Retry::Never,
+        }
+    }
+
     /// For failures before anything was read.
     fn opening_hint(&self) -> &'static str {
         match self {

@@ -22,10 +22,6 @@ const PASS_EVERY: TimeDelta = TimeDelta::hours(24);
 const AFTER_RUN_TIME: Duration = Duration::from_secs(120);
 /// Under which the control state keeps how far maintenance is.
 const NOTE: &str = "maintenance";
-/// Runs behind a sent change are kept this long, others as long as [`RUNS_KEPT`].
-const SENT_KEPT: Duration = Duration::from_secs(400 * 86_400);
-const RUNS_KEPT: Duration = Duration::from_secs(7 * 86_400);
-
 /// What maintenance did, or would do.
 #[derive(Debug, Default, Serialize)]
 pub struct MaintenanceReport {
@@ -213,7 +209,8 @@ impl Hub {
     }
 
     fn keep(&self) -> Keep {
-        Keep { runs: RUNS_KEPT, sent: SENT_KEPT }
+        let kept = self.project.retention;
+        Keep { runs: kept.runs, sent: kept.sent }
     }
 
     fn keep_note(&self, report: &MaintenanceReport, started_at: Instant, next: Option<TableName>) -> Result<(), PipelineError> {

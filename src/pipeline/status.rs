@@ -71,13 +71,13 @@ impl Hub {
     pub(super) fn freshness(&self, system: &str, now: Instant) -> Result<Freshness, PipelineError> {
         let pulled_at = self.writeback().pulled_at(system)?;
         let max_age = self.project.systems.get(system).map(|system| system.max_age).unwrap_or_default();
-        let age = pulled_at.map(|at| now - at);
+        let age = pulled_at.map(|at| time::age(at, now));
         Ok(Freshness {
             system: system.into(),
             pulled_at,
-            age_seconds: age.map(|age| age.num_seconds()),
+            age_seconds: age.and_then(|age| i64::try_from(age.as_secs()).ok()),
             max_age_seconds: max_age.as_secs(),
-            stale: age.is_none_or(|age| age.to_std().unwrap_or_default() > max_age),
+            stale: age.is_none_or(|age| age > max_age),
         })
     }
 

@@ -37,7 +37,7 @@ const PULLED: &str = "raw";
 /// Who commits compactions; the number is the version's.
 pub(super) const APP: &str = "loopline/maintain";
 /// Tables that are appended to and hang on a pulled table: their files count only once the pull that wrote them is committed.
-const SIBLINGS: [&str; 2] = ["__deleted", "__discarded"];
+const SIBLINGS: [&str; 3] = ["__deleted", "__discarded", "__files"];
 
 /// How much one compaction of one table may do.
 #[derive(Debug, Clone, Copy)]

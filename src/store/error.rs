@@ -1,9 +1,10 @@
 //! What can go wrong with tables and the control state.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::base::time::Instant;
-use crate::base::{Blame, Diagnose};
+use crate::base::{Blame, Diagnose, Retry};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -118,5 +119,49 @@ impl Diagnose for StoreError {
             _ => return None,
         };
         Some(hint.into())
+    }
+}
+
+impl StoreError {
+    /// Whether the same may work a little later: another writer was faster, or a store across the network does not answer as it should.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Conflict { .. } => Retry::After(Duration::from_millis(200)),
+            _ => {
+                let causes = std::iter::successors(std::error::Error::source(self), |cause| cause_of(*cause));
+                let passing = causes.filter_map(|cause| cause.downcast_ref()).any(may_pass);
+                if passing { Retry::After(Duration::from_secs(2)) } else { Retry::Never }
+            }
+        }
+    }
+}
+
+/// The next cause. An `io::Error` passes over the error that it wraps.
+fn cause_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source())
+}
+
+/// What object_store does not name otherwise: no answer, 5xx, throttling, all beyond its own tries. A full or broken disk does not pass.
+fn may_pass(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { store, .. } if !store.starts_with("LocalFileSystem"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_network_does_passes_and_what_a_disk_does_not() {
+        let object = |store| object_store::Error::Generic { store, source: "503 Slow Down".into() };
+        let failed = |source| StoreError::Object { what: "writing", path: "p".into(), source };
+        assert_eq!(failed(object("S3")).retry(), Retry::After(Duration::from_secs(2)));
+        assert_eq!(failed(object("LocalFileSystem")).retry(), Retry::Never);
+        assert_eq!(failed(object_store::Error::NotFound { path: "p".into(), source: "gone".into() }).retry(), Retry::Never);
+        let parquet = parquet::errors::ParquetError::External(Box::new(std::io::Error::other(object("S3"))));
+        let within = StoreError::Parquet { table: "t".into(), path: "p".into(), what: "write it", source: parquet };
+        assert!(matches!(within.retry(), Retry::After(_)), "a cause of a cause");
+        assert!(matches!(StoreError::Conflict { table: "t".into(), source: "later".into() }.retry(), Retry::After(_)));
+        assert_eq!(StoreError::NoLease.retry(), Retry::Never);
     }
 }

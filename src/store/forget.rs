@@ -1,7 +1,7 @@
 //! What the control state forgets: it is bounded, however long a hub runs.
 //!
-//! Never forgotten: what was sent, what is open, what a person decided within the time of sent changes, the newest pulls of each stream, and the runs that any
-//! of it names.
+//! Never forgotten: what was sent, what is open, what a person decided within the time of sent changes, and the runs that any of it names. Records of pulls
+//! are bounded where they are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,6 @@ use crate::base::time::Instant;
 use super::control::{Micros, meta, meta_number, set_meta};
 use super::{Control, StoreError};
 
-/// Records of pulls that are kept; the newest of each stream are kept in any case.
-const PULLS_MAX: i64 = 100_000;
 /// The file is written anew when this share of its pages is free, and at least this many.
 const FREE_PERCENT: i64 = 25;
 const FREE_PAGES_MIN: i64 = 1_024;
@@ -23,7 +21,6 @@ const FREE_PAGES_MIN: i64 = 1_024;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Forgotten {
     pub runs: usize,
-    pub pulls: usize,
     /// Changes that came to nothing.
     pub changes: usize,
     /// Steps of changes that were closed long ago.
@@ -67,18 +64,10 @@ impl Control {
         })
     }
 
-    /// Forgets what nobody needs any more: runs, changes and steps that ended before `old`, changes that came to nothing before `vain`, pulls beyond
-    /// the newest [`PULLS_MAX`].
+    /// Forgets what nobody needs any more: runs, changes and steps that ended before `old`, changes that came to nothing before `vain`.
     pub fn forget(&self, old: Instant, vain: Instant) -> Result<Forgotten, StoreError> {
         let (old, vain) = (Micros(old), Micros(vain));
         let forgotten = self.write("cannot forget what is old", |db| {
-            let pulls = db.execute(
-                "delete from pulls where id <= (select max(id) from pulls) - ?1
-                   and id not in (select max(id) from pulls group by system, stream)
-                   and id not in (select max(id) from pulls where error is null group by system, stream)
-                   and id not in (select max(id) from pulls where error is null and whole group by system, stream)",
-                [PULLS_MAX],
-            )?;
             db.execute("create temp table if not exists vain (id integer primary key)", [])?;
             db.execute("delete from vain", [])?;
             // What was sent is never forgotten: the hub's own rows are known by it.
@@ -106,7 +95,7 @@ impl Control {
                    and cast(substr(name, 20) as integer) not in (select run from runs)",
                 [],
             )?;
-            Ok(Forgotten { runs, pulls, changes, events })
+            Ok(Forgotten { runs, changes, events })
         })?;
         if let Err(error) = self.shrink() {
             tracing::debug!(%error, "the control state keeps its free space"); // another process reads it
@@ -149,11 +138,6 @@ mod tests {
         control.set_note("other", "stays").unwrap();
         let sql = "
             update runs set started_at = 0 where run < 4;
-            insert into pulls (run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error)
-              values (1, 'erp', 'rare', 0, 0, 0, 0, 0, 0, 1, null), (1, 'erp', 'rare', 0, 0, 0, 0, 0, 0, 0, null), (1, 'erp', 'rare', 0, 0, 0, 0, 0, 0, 0, 'no');
-            with recursive n (n) as (select 1 union all select n + 1 from n where n < 100200)
-              insert into pulls (run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error)
-              select n, 'erp', 'often', n, 0, 0, 0, 0, 0, 1, null from n;
             insert into changes (id, run, system, kind, operation, target, key, reason, hash, state, approved_by, planned_at, sent_at, closed_at) values
               (1, 1, 's', 'k', 'insert', 't', '{}', '', 'a', 'superseded', null, 0, null, 1),
               (2, 2, 's', 'k', 'insert', 't', '{}', '', 'b', 'confirmed', null, 0, 1, 1),
@@ -170,7 +154,7 @@ mod tests {
         let before = control.ledger_position().unwrap();
 
         let forgotten = control.forget(now() - TimeDelta::days(400), now() - TimeDelta::days(7)).unwrap();
-        assert_eq!(forgotten, Forgotten { runs: 1, pulls: 200, changes: 3, events: 6 });
+        assert_eq!(forgotten, Forgotten { runs: 1, changes: 3, events: 6 });
         let changes: Vec<(i64, ChangeState)> =
             control.changes(&Filter::default()).unwrap().into_iter().map(|change| (change.id, change.state)).collect();
         use ChangeState::*;
@@ -184,8 +168,6 @@ mod tests {
         assert_eq!(runs, [4, 3, 2]);
         assert_eq!((control.note("checks of run 1").unwrap(), control.note("checks of run 2").unwrap().is_some()), (None, true));
         assert!(control.note("other").unwrap().is_some());
-        assert_eq!(control.last_successes("erp", true).unwrap().len(), 2, "the newest of each kind of each stream");
-        assert_eq!(control.last_pulls().unwrap()[1].error.as_deref(), Some("no"));
         assert_eq!(control.forget(now() - TimeDelta::days(400), now() - TimeDelta::days(7)).unwrap(), Forgotten::default());
         assert_eq!(control.start_run("plan", instant(9)).unwrap(), RunId(5), "no number is used twice");
     }

@@ -2,16 +2,18 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::array_value_to_string;
 
 use super::stage::hash;
 use super::stats::{KeyRange, key_range};
+use super::types::by_name;
 use super::{DataFile, StoreError};
 
 /// Encodes the keys and rows of one pulled table, whose last column is `_pull`.
@@ -49,6 +51,14 @@ impl Keyed {
     pub(super) fn keys(&self, batch: &RecordBatch) -> Result<Rows, StoreError> {
         let columns: Vec<ArrayRef> = self.key.iter().map(|column| batch.column(*column).clone()).collect();
         self.keys.convert_columns(&columns).map_err(self.failed("encode keys"))
+    }
+
+    /// Hashes of keys in batches of the key's columns alone.
+    pub(super) fn hashes_of_keys(&self, batch: &RecordBatch) -> Result<Vec<u128>, StoreError> {
+        let fields: Vec<_> = self.key.iter().map(|column| self.schema.fields()[*column].clone()).collect();
+        let columns = by_name(&self.table, batch, &Arc::new(Schema::new(fields)))?;
+        let keys = self.keys.convert_columns(columns.columns()).map_err(self.failed("encode keys"))?;
+        Ok(keys.iter().map(|key| hash(key.as_ref())).collect())
     }
 
     pub(super) fn hashes(&self, batch: &RecordBatch) -> Result<Hashes, StoreError> {
@@ -232,6 +242,19 @@ impl Index {
         entry.seen = true;
         entry.read = read;
         if entry.stored == read { Seen::Unchanged } else { Seen::Updated(entry.file) }
+    }
+
+    /// A row that was not read, although the source has it: it is not gone.
+    pub(super) fn spare(&mut self, key: u128) {
+        if let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.seen) {
+            entry.seen = true;
+            entry.read = entry.stored;
+        }
+    }
+
+    /// Spares all rows that were not read.
+    pub(super) fn spare_all(&mut self) {
+        self.entries.values_mut().filter(|entry| !entry.seen).for_each(|entry| (entry.seen, entry.read) = (true, entry.stored));
     }
 
     /// `whole`: a stored row that was not read is gone.

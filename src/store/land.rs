@@ -23,6 +23,9 @@ use super::{DataFile, Landed, Landing, LandingScope, Store, StoreError, types};
 
 /// Opaque to the store: where the next pull starts.
 const CURSOR: &str = "loopline.cursor";
+/// The last pull that added to `…__discarded`.
+const DISCARDED: &str = "loopline.discarded";
+
 impl Store {
     /// Number that the next landing in `table` must carry: one above the last that was committed, 1 for a new table.
     pub async fn next_pull(&self, table: &TableName) -> Result<i64, StoreError> {
@@ -46,7 +49,7 @@ impl Store {
         if let Some(base) = base.as_ref().filter(|_| last >= landing.pull) {
             return Ok(Landed { version: base.version.version, ..Landed::default() });
         }
-        let Landing { table, pull, key, scope, allow_mass_delete, at, cursor, schema, parts, .. } = landing;
+        let Landing { table, pull, key, scope, allow_mass_delete, at, cursor, schema, parts, left_out, .. } = landing;
         let whole = scope == LandingScope::Whole;
         let batches = futures::stream::iter(parts).flatten().boxed();
         let (deleted, name) = (deleted_table(&table), table.to_string());
@@ -58,14 +61,19 @@ impl Store {
         let scope = Scope { pull, whole, at, rewrite_all: widened, files };
         let mut upsert = Upsert::new(Arc::clone(&self.place.folder), stem(&table, "p", pull), keyed, scope);
         upsert.read(batches, &incoming).await?;
+        let left_out = left_out();
+        upsert.find_gone(left_out.keys.as_deref())?;
         upsert.guard(allow_mass_delete)?;
         let (written, counts) = upsert.write(stem(&deleted, "d", pull)).await?;
-        self.commit_deleted(&deleted, &schema, pull, last, written.deleted).await?;
+        self.commit_beside(&deleted, evolve::deleted_schema(&schema), pull, last, written.deleted).await?;
+        let discarded = self.commit_discarded(&table, pull, last, at, left_out.entries).await?;
 
         let landed = Landed { version: old.map_or(0, |old| old.version), ..counts };
         let changed = old.is_none_or(|old| old.schema != schema) || landed.inserted + landed.updated + landed.deleted > 0;
         let mut properties = BTreeMap::from([(KEY.to_owned(), serde_json::Value::from(key).to_string())]);
         properties.extend(cursor().map(|cursor| (CURSOR.to_owned(), cursor)));
+        // What was left out counts only once its pull is committed, even if nothing else changed.
+        properties.extend(discarded.then(|| (DISCARDED.to_owned(), format!("pull {pull}"))));
         if changed {
             properties.insert(DATA.into(), format!("pull {pull}"));
         } else if old.is_some_and(|old| properties.iter().all(|(name, value)| old.properties.get(name) == Some(value))) {
@@ -92,17 +100,16 @@ impl Store {
         Ok(Landed { version, ..landed })
     }
 
-    /// Adds images of deleted rows. Images of landings above `last`, which never committed, are removed.
-    async fn commit_deleted(
+    /// Adds rows to a table beside the one that is landed in. Those of landings above `last`, which never committed, are removed.
+    pub(super) async fn commit_beside(
         &self,
         table: &TableName,
-        live: &SchemaRef,
+        schema: SchemaRef,
         pull: i64,
         last: i64,
         add: Vec<DataFile>,
     ) -> Result<(), StoreError> {
         let base = self.load(table).await?;
-        let schema = evolve::deleted_schema(live);
         let (void, kept): (Vec<_>, Vec<_>) = base
             .iter()
             .flat_map(|base| base.version.files.clone())
@@ -112,7 +119,7 @@ impl Store {
         }
         let (mut add, mut remove) = (add, void);
         if base.as_ref().is_some_and(|base| types_differ(base, &schema)) {
-            add.extend(self.rewrite_deleted(table, &kept, &schema).await?);
+            add.extend(self.rewrite_beside(table, &kept, &schema).await?);
             remove.extend(kept);
         }
         let properties = BTreeMap::from([(DATA.to_owned(), format!("pull {pull}"))]);
@@ -126,7 +133,7 @@ impl Store {
         Ok(())
     }
 
-    async fn rewrite_deleted(
+    async fn rewrite_beside(
         &self,
         table: &TableName,
         files: &[DataFile],
@@ -152,12 +159,12 @@ fn deleted_table(table: &TableName) -> TableName {
     TableName::new(&table.schema, format!("{}__deleted", table.name))
 }
 
-fn stem(table: &TableName, kind: &str, pull: i64) -> String {
+pub(super) fn stem(table: &TableName, kind: &str, pull: i64) -> String {
     format!("{}/{kind}-{pull}", Place::table_folder(table))
 }
 
-/// The landing that wrote a file of deleted images, by its name (`d-7-….parquet`).
-fn landing_of(file: &DataFile) -> Option<i64> {
+/// The landing that wrote a file beside the table it landed in, by its name (`d-7-….parquet`).
+pub(super) fn landing_of(file: &DataFile) -> Option<i64> {
     file.path.rsplit('/').next()?.strip_prefix("d-")?.split('-').next()?.parse().ok()
 }
 
@@ -326,7 +333,7 @@ mod tests {
             FileWriter::new(bench.store.object_store(), DELETED, stem(&deleted, "d", 2), evolve::deleted_schema(&schema));
         let image = types::by_name(DELETED, &orders(&[(3, "c")]), &evolve::deleted_schema(&schema)).unwrap();
         writer.write(&image).await.unwrap();
-        bench.store.commit_deleted(&deleted, &schema, 2, 1, writer.finish().await.unwrap()).await.unwrap();
+        bench.store.commit_beside(&deleted, evolve::deleted_schema(&schema), 2, 1, writer.finish().await.unwrap()).await.unwrap();
         assert_eq!(bench.rows(DELETED).await.len(), 1);
 
         bench.restart().await;

@@ -115,11 +115,24 @@ impl Upsert {
             self.load_index(self.keyed.candidates(&self.scope.files, &collected), Some(&wanted)).await?;
             self.see_all(collected).await?;
         }
-        if self.scope.whole {
-            let gone: Vec<u32> = self.index.gone().collect();
-            self.landed.deleted = gone.len() as u64;
-            self.touched.extend(gone);
+        Ok(())
+    }
+
+    /// Finds the rows that a whole read lacks. `spared`: keys of rows that it lacks although the source has them; `None`: any row may be one.
+    pub(super) fn find_gone(&mut self, spared: Option<&[RecordBatch]>) -> Result<(), StoreError> {
+        if !self.scope.whole {
+            return Ok(());
         }
+        let Some(spared) = spared else {
+            self.index.spare_all();
+            return Ok(());
+        };
+        for batch in spared {
+            self.keyed.hashes_of_keys(batch)?.into_iter().for_each(|key| self.index.spare(key));
+        }
+        let gone: Vec<u32> = self.index.gone().collect();
+        self.landed.deleted = gone.len() as u64;
+        self.touched.extend(gone);
         Ok(())
     }
 

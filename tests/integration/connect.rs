@@ -1,5 +1,6 @@
 //! Sources and targets on real SQLite files and a real PostgreSQL server.
 
+mod extents;
 mod postgres;
 
 use std::collections::BTreeMap;

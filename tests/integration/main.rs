@@ -11,6 +11,7 @@
 mod bad_input;
 mod cli;
 mod connect;
+mod contracts;
 mod harness;
 mod kill;
 mod r#loop;

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::keys::{Lookup, Wanted};
 use super::value::decode;
 use super::{blocking, catalog, ended, failure, open};
 use crate::connect::cells::{Batcher, schema_of};
@@ -54,34 +55,36 @@ impl Source {
 #[async_trait]
 impl crate::connect::Source for Source {
     async fn read(&self, stream: &Stream, extent: Extent) -> Result<Reading, ConnectError> {
-        let after = extent.after();
         let place = Place::stream(&self.system, &stream.name);
-        check_after(&place, stream, after)?;
+        check_after(&place, stream, extent.after())?;
+        if matches!(extent, Extent::NewFiles(_)) {
+            return Err(ConnectError::Changed { place, what: "a table has no files".into() });
+        }
         let (connection, stream, zone) = (Arc::clone(&self.connection), stream.clone(), self.zone);
-        let (schema_sender, schema) = oneshot::channel();
+        let (facts_sender, facts) = oneshot::channel();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let thread = tokio::task::spawn_blocking(move || {
             let connection = lock(&connection);
-            let plan = match Plan::new(&connection, place, &stream, after, zone) {
+            let plan = match Plan::new(&connection, place, &stream, &extent, zone) {
                 Ok(plan) => plan,
                 Err(error) => {
-                    let _reader_gone = schema_sender.send(Err(error));
+                    let _reader_gone = facts_sender.send(Err(error));
                     return;
                 }
             };
-            if schema_sender.send(Ok(Arc::clone(&plan.schema))).is_ok()
+            if facts_sender.send(Ok((Arc::clone(&plan.schema), plan.is_unique, plan.rows_expected))).is_ok()
                 && let Err(error) = plan.pump(&connection, &sender)
             {
                 let _reader_gone = sender.blocking_send(Err(error));
             }
         });
-        let schema = schema.await.map_err(|source| ended(&self.system, source))??;
+        let (schema, is_unique, rows_expected) = facts.await.map_err(|source| ended(&self.system, source))??;
         Ok(Reading {
             schema,
             parts: vec![batches_of(self.system.clone(), batches, thread)],
             safe_until: None,
-            is_unique: false,
-            rows_expected: None,
+            is_unique,
+            rows_expected,
             files: Vec::new(),
             discards: Discards::default(),
         })
@@ -122,7 +125,12 @@ struct Plan {
     /// Positions of the key columns.
     key_at: Vec<usize>,
     sql: String,
-    bound: Option<SqlValue>,
+    /// The statement is run once with each of these.
+    bounds: Vec<Vec<SqlValue>>,
+    /// Of the rows that come, only those with these keys.
+    wanted: Option<Wanted>,
+    is_unique: bool,
+    rows_expected: Option<u64>,
     /// Position of a timestamp cursor and the first instant wanted: text cannot be compared in SQL across forms and zones.
     floor: Option<(usize, i64)>,
     zone: Option<Tz>,
@@ -133,48 +141,75 @@ impl Plan {
         connection: &Connection,
         place: Arc<Place>,
         stream: &Stream,
-        after: Option<CursorValue>,
+        extent: &Extent,
         zone: Option<Tz>,
     ) -> Result<Self, ConnectError> {
         let table = catalog::describe(connection, &place, &stream.table)?;
         check_names(&place, stream, &table.names())?;
         let kept = table.columns.iter().filter(|column| !stream.exclude.contains(&column.name));
-        let columns: Vec<(&str, &DataType)> =
+        let mut columns: Vec<(&str, &DataType)> =
             kept.map(|column| Ok((column.name.as_str(), column.readable(&place)?))).collect::<Result<_, ConnectError>>()?;
         check_cursor(&place, stream, columns.iter().copied())?;
+        if let Extent::Columns(wanted) = extent {
+            columns.retain(|(name, _)| wanted.iter().any(|wanted| wanted == name));
+        }
 
         let position = |name: &String| columns.iter().position(|(column, _)| column == name);
         let cursor = stream.cursor.as_ref().map(|cursor| &cursor.field);
-        let (condition, bound, floor) = match (cursor.zip(after), cursor.and_then(position)) {
-            (Some((field, CursorValue::Integer(first))), _) => (since(field), Some(SqlValue::Integer(first)), None),
-            (Some((field, CursorValue::Timestamp(first))), Some(at)) => (since(field), first_day(first), Some((at, first))),
-            _ => (String::new(), None, None),
-        };
-        let condition = if bound.is_some() { condition } else { String::new() };
+        let is_unique = catalog::is_unique(connection, &place, &table, &stream.table, &stream.key)?;
+        let all = catalog::rows_expected(connection, &stream.table);
+        let (mut condition, mut bounds, mut floor, mut wanted, mut rows_expected) =
+            (String::new(), vec![Vec::new()], None, None, all);
+        match (extent, cursor) {
+            (Extent::Since(after), Some(field)) => {
+                let bound = match after {
+                    CursorValue::Integer(first) => Some(SqlValue::Integer(*first)),
+                    CursorValue::Timestamp(first) => {
+                        floor = position(field).map(|at| (at, *first));
+                        first_day(*first)
+                    }
+                };
+                rows_expected = None;
+                if let Some(bound) = bound {
+                    (condition, bounds) = (since(field), vec![vec![bound]]);
+                }
+            }
+            (Extent::Keys(keys), _) => {
+                rows_expected = Some(keys.iter().map(|keys| keys.num_rows() as u64).sum());
+                match Lookup::new(keys, &table, &stream.key, is_unique) {
+                    Lookup::Each { conditions, keys } => (condition, bounds) = (conditions, keys),
+                    Lookup::Among(keys) => wanted = Some(keys),
+                }
+            }
+            _ => {}
+        }
         let list = columns.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(", ");
         let sql = format!("select {list} from {}{condition}", table.sql_name);
         let key_at = stream.key.iter().filter_map(position).collect();
-        Ok(Self { place, schema: schema_of(columns), key: stream.key.clone(), key_at, sql, bound, floor, zone })
+        let (schema, key) = (schema_of(columns), stream.key.clone());
+        Ok(Self { place, schema, key, key_at, sql, bounds, wanted, is_unique, rows_expected, floor, zone })
     }
 
     /// Sends all batches; ends early without error when nobody reads them any more.
     fn pump(&self, connection: &Connection, sender: &Batches) -> Result<(), ConnectError> {
         let fail = |error| failure(&self.place.system, &format!("reading stream \"{}\"", self.place.name), error);
         let mut statement = connection.prepare(&self.sql).map_err(fail)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(self.bound.iter())).map_err(fail)?;
         let mut batcher = Batcher::new(Arc::clone(&self.place), Arc::clone(&self.schema), &self.key);
-        while let Some(row) = rows.next().map_err(fail)? {
-            if self.is_before_floor(row) {
-                continue;
-            }
-            for (at, field) in self.schema.fields().iter().enumerate() {
-                let value = row.get_ref(at).map_err(fail)?;
-                batcher.push(at, decode(value, field.data_type(), self.zone), || self.key_of(row))?;
-            }
-            if let Some(batch) = batcher.end_row()?
-                && sender.blocking_send(Ok(batch)).is_err()
-            {
-                return Ok(());
+        for bound in &self.bounds {
+            let mut rows = statement.query(rusqlite::params_from_iter(bound)).map_err(fail)?;
+            while let Some(row) = rows.next().map_err(fail)? {
+                if self.is_before_floor(row) || self.is_unwanted(row) {
+                    continue;
+                }
+                for (at, field) in self.schema.fields().iter().enumerate() {
+                    let value = row.get_ref(at).map_err(fail)?;
+                    batcher.push(at, decode(value, field.data_type(), self.zone), || self.key_of(row))?;
+                }
+                if let Some(batch) = batcher.end_row()?
+                    && sender.blocking_send(Ok(batch)).is_err()
+                {
+                    return Ok(());
+                }
             }
         }
         if let Some(batch) = batcher.flush()? {
@@ -190,17 +225,24 @@ impl Plan {
         matches!(decode(value, self.schema.field(at).data_type(), self.zone), Ok(Some(Scalar::Instant(micros))) if micros < first)
     }
 
+    /// Whether only certain keys are wanted and this is none of them. A key that cannot be read is: reading it says what is wrong with it.
+    fn is_unwanted(&self, row: &rusqlite::Row<'_>) -> bool {
+        let Some(wanted) = &self.wanted else { return false };
+        let key: Option<Vec<serde_json::Value>> = self.key_at.iter().map(|at| self.cell(row, *at)).collect();
+        key.is_some_and(|key| !wanted.contains(key))
+    }
+
+    fn cell(&self, row: &rusqlite::Row<'_>, at: usize) -> Option<serde_json::Value> {
+        let data_type = self.schema.field(at).data_type();
+        match decode(row.get_ref(at).ok()?, data_type, self.zone) {
+            Ok(Some(scalar)) => Some(scalar_json(&scalar, scale_of(data_type))),
+            _ => None,
+        }
+    }
+
     fn key_of(&self, row: &rusqlite::Row<'_>) -> String {
-        let parts = self.key_at.iter().map(|at| {
-            let field = self.schema.field(*at);
-            let value = row.get_ref(*at).map(|value| decode(value, field.data_type(), self.zone));
-            let shown = match value {
-                Ok(Ok(Some(scalar))) => scalar_json(&scalar, scale_of(field.data_type())).to_string(),
-                _ => "?".into(),
-            };
-            (field.name().as_str(), shown)
-        });
-        key_text(parts)
+        let shown = |at: &usize| self.cell(row, *at).map_or_else(|| "?".into(), |cell| cell.to_string());
+        key_text(self.key_at.iter().map(|at| (self.schema.field(*at).name().as_str(), shown(at))))
     }
 }
 
