@@ -222,6 +222,10 @@ mod tests {
         assert_eq!([count(0_u64), count(999_u64), count(1_000_u64), count(1_234_567_u64)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([span(0.04), span(61.0), span(200.0), span(9_000.0)], ["0.0 s", "61 s", "3 min", "2 h"]);
         assert_eq!(counted(1, "change", "changes"), "1 change");
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1_000), bytes(9_960_000), bytes(1_234_567_890)],
+            ["0 B", "999 B", "1.0 kB", "10 MB", "1.2 GB"]
+        );
     }
 
     #[test]

@@ -110,8 +110,21 @@ impl Store {
     /// The last number that `app` committed in this table.
     pub(super) async fn txn(&self, loaded: &Loaded, app: &str) -> Result<Option<i64>, StoreError> {
         let table = &loaded.version.table;
+        let failed = |e: DeltaTableError| delta_error(table, "cannot read its transactions", e);
         let log = self.place.log(table)?;
-        loaded.state.transaction_version(&log, app).await.map_err(|e| delta_error(table, "cannot read its transactions", e))
+        if let Ok(number) = loaded.state.transaction_version(&log, app).await {
+            return Ok(number);
+        }
+        // The state reads on in the log files that it was loaded from, and another hub may have removed them since.
+        let state = DeltaTableState::try_new(&log, Some(loaded.version.version)).await.map_err(failed)?;
+        state.transaction_version(&log, app).await.map_err(failed)
+    }
+
+    /// Forgets what is known of a table whose log files were removed.
+    pub(super) fn forget_snapshots(&self, table: &TableName) {
+        let mut cache = self.cache();
+        cache.latest.remove(table);
+        cache.old.retain(|(of, _), _| of != table);
     }
 
     /// Commits and returns the new version. After an error the log is looked at: a commit that got through all the same is a success, another

@@ -47,6 +47,8 @@ pub struct Keep {
 #[derive(Debug)]
 pub struct Keeping {
     now: Instant,
+    /// Runs that were started since then are young.
+    young_since: Instant,
     /// Cuts that are given up and still name their versions.
     expired: BTreeSet<RunId>,
     tables: BTreeMap<TableName, KeptVersions>,
@@ -86,7 +88,8 @@ impl Store {
         if let Some(behind) = self.control_behind().await? {
             return Err(StoreError::ControlBehind { known: behind.known, published: behind.published });
         }
-        let mut keeping = Keeping { now, expired: BTreeSet::new(), tables: BTreeMap::new(), is_marked: false };
+        let young_since = now - TimeDelta::from_std(keep.runs).unwrap_or(TimeDelta::MAX);
+        let mut keeping = Keeping { now, young_since, expired: BTreeSet::new(), tables: BTreeMap::new(), is_marked: false };
         let Some(cuts) = self.latest(&cuts_table()).await? else { return Ok(keeping) };
         let Some(newest) = newest_run(&cuts) else { return Ok(keeping) };
         let mut runs: BTreeMap<RunId, (Instant, bool)> = BTreeMap::new();
@@ -96,15 +99,14 @@ impl Store {
             Ok(())
         })
         .await?;
-        let young_since = now - TimeDelta::from_std(keep.runs).unwrap_or(TimeDelta::MAX);
         let sent_since = now - TimeDelta::from_std(keep.sent).unwrap_or(TimeDelta::MAX);
         let (started, sent) = (self.control.run_starts()?, self.control.sent_runs(sent_since)?);
         let lost = self.control.ledger_lost()?.filter(|(_, at)| *at >= sent_since);
-        let is_young = |run: RunId| run == newest || started.get(&run).is_some_and(|at| *at >= young_since);
+        let is_young = |run: RunId| started.get(&run).is_some_and(|at| *at >= young_since);
         let is_kept = |run: RunId, as_of: Instant| {
             // A run that the control state does not know may be behind a change that it does not know either.
             let unknown = !started.contains_key(&run) && as_of >= sent_since;
-            is_young(run) || sent.contains(&run) || unknown || lost.is_some_and(|(until, _)| run <= until)
+            run == newest || is_young(run) || sent.contains(&run) || unknown || lost.is_some_and(|(until, _)| run <= until)
         };
         keeping.expired =
             runs.iter().filter(|(run, (as_of, named))| *named && !is_kept(**run, *as_of)).map(|(run, _)| *run).collect();
@@ -197,7 +199,7 @@ impl Store {
         let head = head.version.clone();
         let listed = self.list_folder(table).await?;
         let versions = keeping.tables.get(table).cloned().unwrap_or_default();
-        let Some(plan) = LogPlan::new(&listed.log, &versions, head.version, keeping.now) else { return Ok(Trimmed::default()) };
+        let Some(plan) = LogPlan::new(&listed.log, &versions, head.version, keeping) else { return Ok(Trimmed::default()) };
         let needed = self.needed(table, &plan, &head, &versions).await?;
         let Some(needed) = needed else { return Ok(Trimmed::default()) };
         let log = listed.log.iter().filter(|file| !plan.needs(file.version)).map(|file| &file.object);
@@ -223,13 +225,14 @@ impl Store {
             return Err(StoreError::Malformed { what: "a removal of versions whose cuts are not marked".into() });
         }
         failpoint::hit("maintain.delete.before");
+        self.forget_snapshots(table);
         self.remove(log).await?;
         self.remove(data).await?;
         failpoint::hit("maintain.delete.after");
         Ok(trimmed)
     }
 
-    /// Paths of all files that kept versions, versions that were current a day ago, and changes since the latest cut need. `None` if the
+    /// Paths of all files that kept versions, versions that were current a day ago, and young changes since the latest cut need. `None` if the
     /// log names a file in a way that this program does not understand.
     async fn needed(
         &self,
@@ -251,7 +254,7 @@ impl Store {
         let mut commits = futures::stream::iter((plan.tail + 1)..=head.version).map(read).buffered(AT_ONCE);
         while let Some((version, text)) = commits.try_next().await? {
             let Some(commit) = CommitFiles::read(table, &text) else { return Ok(None) };
-            let is_recent = plan.recent_from <= version || versions.latest.is_some_and(|latest| version > latest);
+            let is_recent = plan.recent_from <= version || plan.fed_from <= version;
             for path in commit.removed {
                 let Some((added, vector)) = alive.remove(&path) else { continue };
                 if is_recent || versions.all.range(added..version).next().is_some() {
@@ -371,27 +374,29 @@ struct LogPlan {
     older: Vec<(u64, u64)>,
     /// The first version that was committed within the last day, or one above the last.
     recent_from: u64,
+    /// The first version after the latest cut whose changes a model may ask for; a model that was not built for longer is built anew.
+    fed_from: u64,
 }
 
 impl LogPlan {
     /// `None` if nothing can be given up.
-    fn new(log: &[LogFile], versions: &KeptVersions, head: u64, now: Instant) -> Option<Self> {
-        let checkpoints: BTreeSet<u64> = log
-            .iter()
-            .filter(|file| file.kind == ".checkpoint.parquet" && file.object.size > 0)
-            .map(|file| file.version)
-            .collect();
-        let commits = log.iter().filter(|file| file.kind == ".json");
-        let recent = commits.filter(|file| is_in_use(&file.object, now)).map(|file| file.version).min();
-        let recent_from = recent.unwrap_or(head + 1);
-        // The version before a recent one was current within the last day, too.
-        let oldest = versions.young.or(versions.latest).unwrap_or(head).min(head).min(recent_from.saturating_sub(1));
+    fn new(log: &[LogFile], versions: &KeptVersions, head: u64, keeping: &Keeping) -> Option<Self> {
+        let is_checkpoint = |file: &&LogFile| file.kind == ".checkpoint.parquet" && file.object.size > 0;
+        let checkpoints: BTreeSet<u64> = log.iter().filter(is_checkpoint).map(|file| file.version).collect();
+        let first_since = |since: Instant| {
+            let commits = log.iter().filter(|file| file.kind == ".json" && file.object.last_modified > since);
+            commits.map(|file| file.version).min().unwrap_or(head + 1)
+        };
+        let recent_from = first_since(keeping.now - IN_USE);
+        let fed_from = versions.latest.map_or(head + 1, |latest| first_since(keeping.young_since).max(latest + 1));
+        // The version before a recent one was current within the last day, too; changes are told from the version before them.
+        let oldest = head.min(recent_from.saturating_sub(1)).min(fed_from - 1).min(versions.young.unwrap_or(head));
         let below = |version: u64| checkpoints.range(..=version).next_back().copied();
         let from_start = log.iter().any(|file| file.version == 0 && file.kind == ".json").then_some(0);
         let tail = below(oldest).or(from_start)?;
         let older = versions.all.iter().filter(|version| **version < tail);
         let older = older.map(|version| Some((below(*version).or(from_start)?, *version))).collect::<Option<Vec<_>>>()?;
-        Some(Self { tail, older, recent_from })
+        Some(Self { tail, older, recent_from, fed_from })
     }
 
     fn needs(&self, version: u64) -> bool {
@@ -430,12 +435,12 @@ impl CommitFiles {
                     "remove" => files.removed.push(path),
                     "cdc" => files.changes.push(path),
                     _ => {
-                        let vector = Some(named["deletionVector"].take()).filter(|vector| !vector.is_null());
-                        let vector =
-                            vector.map(|vector| Some(DeletionVector::of(table, serde_json::from_value(vector).ok()?).ok()?));
-                        let vector = match vector {
-                            Some(vector) => vector?.path().map(str::to_owned),
-                            None => None,
+                        let vector = match named["deletionVector"].take() {
+                            serde_json::Value::Null => None,
+                            found => {
+                                let vector = DeletionVector::of(table, serde_json::from_value(found).ok()?).ok()?;
+                                vector.path().map(str::to_owned)
+                            }
                         };
                         files.added.push((path, vector));
                     }
