@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod format;
 mod init;
+mod maintain;
 mod output;
 mod plan;
 mod progress;
@@ -85,6 +86,7 @@ enum Command {
     Trace(trace::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
+    Maintain(maintain::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -127,6 +129,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Maintain(arguments) => maintain::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
         Command::Demo(arguments) => demo::run(&arguments, context).await,

@@ -132,8 +132,8 @@ impl Hub {
         Ok(found)
     }
 
-    /// The latest version of every raw table and of the tables beside them: deleted rows, what was left out, files that were taken.
-    pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+    /// Every raw table that a pull writes and the tables beside it: deleted rows, what was left out, files that were taken. Some may not exist yet.
+    pub(super) fn pulled_tables(&self) -> Vec<TableName> {
         let streams =
             self.project.systems.values().flat_map(|system| system.connector.streams.keys().map(|stream| (&system.name, stream)));
         let tables = streams.flat_map(|(system, stream)| {
@@ -141,7 +141,12 @@ impl Hub {
             let beside = |what: &str| TableName::new(&live.schema, format!("{}__{what}", live.name));
             [beside("deleted"), beside("discarded"), beside("files"), live]
         });
-        let versions: Vec<Option<TableVersion>> = futures::stream::iter(tables)
+        tables.collect()
+    }
+
+    /// The latest version of every raw table and of the tables beside them.
+    pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+        let versions: Vec<Option<TableVersion>> = futures::stream::iter(self.pulled_tables())
             .map(|table| async move { self.store.latest(&table).await })
             .buffer_unordered(SNAPSHOTS_AT_ONCE)
             .try_collect()

@@ -17,6 +17,7 @@ mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod maintain;
 mod omitted;
 mod progress;
 mod pull;
@@ -28,6 +29,7 @@ mod trace;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use pull::{Flow, Verification};
 pub use report::{

@@ -34,7 +34,9 @@ impl Hub {
         let pipeline = self.pipeline(pipeline)?;
         let graph = graph(&self.project)?;
         let targets = targets(&self.project, &graph, pipeline)?;
-        self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await
+        let report = self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await?;
+        self.tidy(options).await;
+        Ok(report)
     }
 
     /// Builds `targets` (schemas or tables; all if empty) from what was last pulled, and publishes; neither pulls nor writes.

@@ -311,7 +311,7 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     transaction.commit().map_err(fail)
 }
 
-fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     db.query_row("select value from meta where name = ?1", [name], |row| row.get(0)).optional()
 }
 

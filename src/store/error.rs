@@ -62,6 +62,12 @@ pub enum StoreError {
     ControlForeign { path: PathBuf },
     #[error("control state: cannot read {what} \"{value}\"")]
     ControlValue { what: &'static str, value: String },
+    #[error("the control state knows runs up to {known}, run {published} was published: nothing old may be removed")]
+    ControlBehind { known: crate::base::RunId, published: crate::base::RunId },
+    #[error("run {run} was published, but its versions are no longer kept")]
+    CutGone { run: crate::base::RunId },
+    #[error("run {run} published nothing")]
+    NoCutOf { run: crate::base::RunId },
     #[error("a change cannot go from {from} to {to}")]
     Transition { from: &'static str, to: &'static str },
     #[error("cannot read {what}")]
@@ -106,6 +112,11 @@ impl Diagnose for StoreError {
                 "check the source; if the rows are really gone: `loopline pull SYSTEM --full`; if they come and go as a rule: removals = \"any\" in the stream"
             }
             Self::LeaseHeld { .. } => "wait for it to end, or stop that process; reading needs no lease",
+            Self::ControlBehind { .. } => "run `loopline write recover`",
+            Self::CutGone { .. } => {
+                "how long runs are kept: `runs` and `sent` (runs behind a change that was sent) under [retention] in loopline.toml"
+            }
+            Self::NoCutOf { .. } => "`loopline status` lists the last runs",
             Self::ControlNewer { .. } => "use the newer version",
             Self::ControlForeign { .. } => {
                 "set `control` in loopline.toml to this store's own file, or move the file away and run `loopline write recover`"

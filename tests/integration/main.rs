@@ -16,6 +16,7 @@ mod files;
 mod harness;
 mod kill;
 mod r#loop;
+mod maintain;
 mod scenario;
 mod serve;
 mod sql_models;

@@ -57,6 +57,12 @@ impl Hub {
     /// Pulls these systems (all if empty): systems side by side, the streams of one in one snapshot. A stream that fails stops no other; see the report.
     /// A system that is named is pulled at any hour.
     pub async fn pull(&self, systems: &[String], options: &RunOptions<'_>) -> Result<PullReport, PipelineError> {
+        let report = self.pull_only(systems, options).await?;
+        self.tidy(options).await;
+        Ok(report)
+    }
+
+    async fn pull_only(&self, systems: &[String], options: &RunOptions<'_>) -> Result<PullReport, PipelineError> {
         self.lease()?;
         let _busy = self.busy.lock().await;
         let any_hour = options.any_hour || !systems.is_empty();
