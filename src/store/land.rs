@@ -83,8 +83,8 @@ impl Store {
             incoming,
             widened,
         };
-        let at = landing.at;
         let Merged { landed, written, content, discarded } = match merge.run(&mut landing).await {
+            Ok(merged) => merged,
             Err(error) => {
                 self.discard(&ours).await;
                 return Err(error);
