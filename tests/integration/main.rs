@@ -15,6 +15,7 @@ mod contracts;
 mod harness;
 mod kill;
 mod r#loop;
+mod pulls;
 mod scenario;
 mod serve;
 mod sql_models;

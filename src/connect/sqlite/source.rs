@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use rusqlite::types::{Value as SqlValue, ValueRef};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -36,6 +36,21 @@ pub(in crate::connect) struct Source {
     system: String,
     zone: Option<Tz>,
     connection: Arc<Mutex<Connection>>,
+    interrupt: Arc<InterruptHandle>,
+}
+
+/// The thread of one reading. If nobody reads on, its statement is stopped: one that finds no more rows would otherwise never notice.
+struct Running {
+    thread: Option<JoinHandle<()>>,
+    interrupt: Arc<InterruptHandle>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            self.interrupt.interrupt();
+        }
+    }
 }
 
 impl Source {
@@ -48,7 +63,8 @@ impl Source {
             begun.map(|()| connection).map_err(|error| failure(&name, "beginning a read transaction", error))
         })
         .await?;
-        Ok(Self { system: system.name.clone(), zone: system.time_zone, connection: Arc::new(Mutex::new(connection)) })
+        let interrupt = Arc::new(connection.get_interrupt_handle());
+        Ok(Self { system: system.name.clone(), zone: system.time_zone, connection: Arc::new(Mutex::new(connection)), interrupt })
     }
 }
 
@@ -83,7 +99,7 @@ impl crate::connect::Source for Source {
         let (schema, is_unique, rows_expected) = facts.await.map_err(|source| ended(&self.system, source))??;
         Ok(Reading {
             schema,
-            parts: vec![batches_of(self.system.clone(), batches, thread)],
+            parts: vec![batches_of(self.system.clone(), batches, Running { thread: Some(thread), interrupt: Arc::clone(&self.interrupt) })],
             safe_until: None,
             is_unique,
             rows_expected,
@@ -102,21 +118,21 @@ fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
 fn batches_of(
     system: String,
     batches: mpsc::Receiver<Result<RecordBatch, ConnectError>>,
-    thread: JoinHandle<()>,
+    running: Running,
 ) -> BoxStream<'static, Result<RecordBatch, ConnectError>> {
-    let next = move |(mut batches, thread): (mpsc::Receiver<_>, Option<JoinHandle<()>>)| {
+    let next = move |(mut batches, mut running): (mpsc::Receiver<_>, Running)| {
         let system = system.clone();
         async move {
             if let Some(batch) = batches.recv().await {
-                return Some((batch, (batches, thread)));
+                return Some((batch, (batches, running)));
             }
-            match thread?.await {
+            match running.thread.take()?.await {
                 Ok(()) => None,
-                Err(source) => Some((Err(ended(&system, source)), (batches, None))),
+                Err(source) => Some((Err(ended(&system, source)), (batches, running))),
             }
         }
     };
-    futures::stream::unfold((batches, Some(thread)), next).boxed()
+    futures::stream::unfold((batches, running), next).boxed()
 }
 
 /// What to read and how, settled before the first row.
