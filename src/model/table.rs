@@ -1,5 +1,6 @@
 //! A table version, committed or staged, as a table provider.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -8,11 +9,14 @@ use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::{TableProvider, TableType};
+use datafusion::error::DataFusionError;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::parquet::arrow::arrow_reader::RowSelection;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
@@ -84,16 +88,81 @@ impl TableProvider for Files {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let files = self.files.iter().map(|file| PartitionedFile::new(&file.path, file.size_bytes)).collect();
+        let url = ObjectStoreUrl::parse(STORE_URL)?;
+        let store = state.runtime_env().object_store(&url)?;
+        let mut files = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            let scanned = PartitionedFile::new(&file.path, file.size_bytes);
+            let live = file.live(&store).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+            files.push(match live {
+                None => scanned,
+                Some(live) => scanned.with_extension(selection(&live, file.rows_in_file())),
+            });
+        }
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let options = state.table_options().parquet.clone();
         let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(options);
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(self.statistics_known())
             .with_projection_indices(projection.cloned())?
             .with_limit(if filters.is_empty() { limit } else { None })
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+}
+
+/// The rows `live` of a file of `count` rows.
+fn selection(live: &[Range<u64>], count: u64) -> ParquetRowSelection {
+    let ranges = live.iter().map(|range| range.start as usize..range.end as usize);
+    ParquetRowSelection::new(RowSelection::from_consecutive_ranges(ranges, count as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::util::pretty::pretty_format_batches;
+    use datafusion::parquet::arrow::ArrowWriter;
+    use datafusion::parquet::file::properties::WriterProperties;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStore, ObjectStoreExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn deleted_rows_are_not_scanned() {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..40));
+        let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(10)).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        // The rows 3, 4, 7, 11, 18 and 29 are deleted.
+        let file = serde_json::json!({
+            "path": "t.parquet", "size_bytes": bytes.len(), "rows": 34, "stats": null,
+            "deletion_vector": { "path": null, "descriptor": {
+                "storageType": "i", "pathOrInlineDv": "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L",
+                "sizeInBytes": 44, "cardinality": 6,
+            } },
+        });
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        store.put(&"t.parquet".into(), bytes.into()).await.unwrap();
+        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(3));
+        session.runtime_env().register_object_store(ObjectStoreUrl::parse(STORE_URL).unwrap().as_ref(), store);
+        let files = Files::new(batch.schema(), vec![serde_json::from_value(file).unwrap()]);
+        session.register_table("t", Arc::new(files)).unwrap();
+        let cases = [
+            ("select count(*) as n from t", "34"),
+            ("select sum(id) as n from t", "708"),
+            ("select count(id) as n from t where id between 3 and 18", "11"),
+            ("select count(*) as n from (select id from t where id >= 10 limit 25)", "25"),
+            ("select max(id) as n from t where id < 30", "28"),
+        ];
+        for (sql, expected) in cases {
+            let found = session.sql(sql).await.unwrap().collect().await.unwrap();
+            let found = pretty_format_batches(&found).unwrap().to_string();
+            assert!(found.contains(&format!("| {expected} ")), "{sql}: {found}");
+        }
     }
 }

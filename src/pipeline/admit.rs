@@ -360,8 +360,7 @@ impl<'a> Plan<'a> {
 
     fn hint(&self) -> String {
         if self.allowing.is_empty() {
-            return "exclude the column in connector.toml, or delete the table's folder so that the next pull reads it anew"
-                .into();
+            return "restore it in the source, or delete the table's folder so that the next pull reads it anew".into();
         }
         let evolve = self.allowing.iter().map(|name| format!("{name} = \"evolve\"")).collect::<Vec<_>>().join(", ");
         format!(

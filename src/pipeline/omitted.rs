@@ -39,6 +39,7 @@ struct Noted {
     rows: u64,
     values: u64,
     keys: Vec<RecordBatch>,
+    key_rows: usize,
     /// What the reading itself left out.
     of_reading: Discards,
 }
@@ -80,7 +81,8 @@ impl Omitted {
         }
         let mut noted = self.noted();
         noted.rows += count as u64;
-        if noted.keys.iter().map(RecordBatch::num_rows).sum::<usize>() <= KEYS_MAX {
+        noted.key_rows += count;
+        if noted.key_rows <= KEYS_MAX {
             noted.keys.push(filter_record_batch(&batch.project(&self.key)?, rows)?);
         }
         for row in rows.values().set_indices() {
@@ -126,7 +128,7 @@ impl Omitted {
         noted.values += (of_reading.len() - images.len()) as u64;
         let of_images = self.keys_of(&images);
         let mut keys = std::mem::take(&mut noted.keys);
-        let are_complete = keys.iter().map(RecordBatch::num_rows).sum::<usize>() <= KEYS_MAX;
+        let are_complete = noted.key_rows <= KEYS_MAX;
         let keys = of_images.filter(|_| are_complete).map(|of_images| {
             keys.extend(of_images);
             keys

@@ -145,7 +145,16 @@ impl Store {
         let txn = (APP.to_owned(), run.0);
         let Some(loaded) = &base else {
             properties.insert(DATA.into(), format!("run {run}"));
-            let commit = Commit { base, schema, properties, add: staged.files.clone(), remove: Vec::new(), txn };
+            let commit = Commit {
+                base,
+                schema,
+                properties,
+                add: staged.files.clone(),
+                remove: Vec::new(),
+                changes: Vec::new(),
+                data_change: true,
+                txn,
+            };
             return Ok((self.commit(table, commit).await?, true));
         };
         let now = &loaded.version;
@@ -161,7 +170,12 @@ impl Store {
         if !same {
             properties.insert(DATA.into(), format!("run {run}"));
         }
-        let version = self.commit(table, Commit { base: base.clone(), schema, properties, add, remove, txn }).await?;
+        let version = self
+            .commit(
+                table,
+                Commit { base: base.clone(), schema, properties, add, remove, changes: Vec::new(), data_change: true, txn },
+            )
+            .await?;
         Ok((version, !same))
     }
 
@@ -178,7 +192,16 @@ impl Store {
         writer.write(&cut_batch(cut)?).await?;
         let add = writer.finish().await?;
         let properties = BTreeMap::from([(DATA.into(), format!("run {}", cut.run))]);
-        let commit = Commit { base, schema: cut_schema(), properties, add, remove: Vec::new(), txn: (APP.into(), cut.run.0) };
+        let commit = Commit {
+            base,
+            schema: cut_schema(),
+            properties,
+            add,
+            remove: Vec::new(),
+            changes: Vec::new(),
+            data_change: true,
+            txn: (APP.into(), cut.run.0),
+        };
         self.commit(&table, commit).await.map(drop)
     }
 

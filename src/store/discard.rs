@@ -6,10 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
 
 use crate::base::TableName;
@@ -17,8 +16,8 @@ use crate::base::time::Instant;
 
 use super::evolve::PULL;
 use super::file::{FileWriter, read_file};
+use super::hash::RowHasher;
 use super::land::{landing_of, stem};
-use super::stage::hash;
 use super::{Store, StoreError, types};
 
 /// When the entry was made.
@@ -60,23 +59,18 @@ impl Store {
         entries: RecordBatch,
     ) -> Result<RecordBatch, StoreError> {
         let name = table.to_string();
-        let failed = |source| StoreError::Arrow { table: name.clone(), what: "compare entries", source };
-        let converter =
-            RowConverter::new(entries.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect())
-                .map_err(failed)?;
-        let hashes = |columns: &[ArrayRef]| {
-            let rows = converter.convert_columns(columns).map_err(failed)?;
-            Ok::<_, StoreError>(rows.iter().map(|row| hash(row.as_ref())).collect::<Vec<_>>())
-        };
+        let said = entries.schema();
+        let hasher = RowHasher::new(said.fields().iter().map(|field| field.name().as_str()));
         let mut known = HashSet::new();
         let files = self.load(table).await?.map(|loaded| loaded.version.files.clone()).unwrap_or_default();
         for file in files.iter().filter(|file| landing_of(file).is_none_or(|pull| pull <= last)) {
             let mut rows = read_file(self.object_store(), name.clone(), file, schema.clone());
             while let Some(batch) = rows.try_next().await? {
-                known.extend(hashes(&batch.columns()[2..])?);
+                known.extend(hasher.hash(&name, &batch)?);
             }
         }
-        let is_new: BooleanArray = hashes(entries.columns())?.into_iter().map(|hash| Some(known.insert(hash))).collect();
+        let failed = |source| StoreError::Arrow { table: name.clone(), what: "pick entries", source };
+        let is_new: BooleanArray = hasher.hash(&name, &entries)?.into_iter().map(|hash| Some(known.insert(hash))).collect();
         filter_record_batch(&entries, &is_new).map_err(failed)
     }
 }
@@ -109,7 +103,7 @@ fn stamped(
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringArray;
+    use arrow::array::{ArrayRef, StringArray};
 
     use super::super::testing::*;
     use super::super::{Landing, LeftOut};

@@ -23,8 +23,8 @@ pub enum StoreError {
     Arrow { table: String, what: &'static str, source: arrow::error::ArrowError },
     #[error("there is no table {table}")]
     NoTable { table: String },
-    #[error("table {table}: file {path} is marked by a deletion vector, which another program wrote")]
-    DeletionVector { table: String, path: String },
+    #[error("deletion vector {path}: {problem}")]
+    DeletionVector { path: String, problem: String },
     #[error("table {table} was changed by another program while it was being committed")]
     Conflict { table: String, source: BoxError },
     /// The rows that were on their way in could not be read.
@@ -44,6 +44,10 @@ pub enum StoreError {
     DuplicateKey { table: String, key: String },
     #[error("table {table}: sweep would remove {deleted} of {rows} rows")]
     MassDelete { table: String, deleted: u64, rows: u64 },
+    #[error("cannot keep what does not fit into memory in {}", path.display())]
+    Spill { path: PathBuf, source: std::io::Error },
+    #[error("table {table}: a task of the landing ended early")]
+    Task { table: String, source: tokio::task::JoinError },
     #[error("the store is being written by process {pid} since {since}")]
     LeaseHeld { pid: i64, since: Instant },
     #[error("this process does not hold the writer lease of the store")]
@@ -72,7 +76,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 impl Diagnose for StoreError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Transition { .. } | Self::NoLease | Self::Arrow { .. } => Blame::Program,
+            Self::Transition { .. } | Self::NoLease | Self::Arrow { .. } | Self::Task { .. } => Blame::Program,
             _ => Blame::User,
         }
     }
@@ -85,7 +89,7 @@ impl Diagnose for StoreError {
             Self::SecretInUrl { .. } => {
                 "remove it from `store` in loopline.toml; credentials come from the AWS_…, GOOGLE_… or AZURE_… variables"
             }
-            Self::DeletionVector { .. } => "rewrite the table without deletion vectors in the program that wrote them",
+            Self::DeletionVector { .. } => "restore the file, or delete the table's folder so that the next pull reads it anew",
             Self::Conflict { .. } => "run it again; keep other programs from writing to the store's tables while loopline runs",
             Self::ColumnChanged { .. } => {
                 "exclude the column in the connector, or delete the table's folder so that the next pull reads it anew"
@@ -97,6 +101,7 @@ impl Diagnose for StoreError {
             Self::NullKey { .. } | Self::DuplicateKey { .. } => {
                 "choose a key in connector.toml that is never NULL and unique in the source"
             }
+            Self::Spill { .. } => "free space on the disk that holds the control state",
             Self::MassDelete { .. } => {
                 "check the source; if the rows are really gone: `loopline pull SYSTEM --full`; if they come and go as a rule: removals = \"any\" in the stream"
             }

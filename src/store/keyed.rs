@@ -1,45 +1,42 @@
-//! Rows by key: how they are hashed, ordered and told apart.
+//! Rows by key: how they are told apart, ordered and found.
 
-use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, FieldRef, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, SortField};
 use arrow::util::display::array_value_to_string;
+use chrono::{DateTime, NaiveDate};
 
-use super::stage::hash;
+use super::hash::RowHasher;
 use super::stats::{KeyRange, key_range};
-use super::types::by_name;
 use super::{DataFile, StoreError};
 
-/// Encodes the keys and rows of one pulled table, whose last column is `_pull`.
+/// The keys and rows of one table.
 pub(super) struct Keyed {
     pub(super) table: String,
     pub(super) schema: SchemaRef,
     /// Positions of the key's columns.
     key: Vec<usize>,
-    keys: RowConverter,
-    rows: RowConverter,
-}
-
-/// The rows of a batch as hashes.
-pub(super) struct Hashes {
-    pub(super) keys: Vec<u128>,
-    /// Over all columns but `_pull`.
-    pub(super) rows: Vec<u128>,
+    order: RowConverter,
+    keys: RowHasher,
+    rows: RowHasher,
 }
 
 impl Keyed {
-    pub(super) fn new(table: &str, schema: SchemaRef, key: Vec<usize>) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Arrow { table: table.into(), what: "encode rows", source };
-        let field = |column: usize| SortField::new(schema.field(column).data_type().clone());
-        let keys = RowConverter::new(key.iter().map(|column| field(*column)).collect()).map_err(failed)?;
-        let rows = RowConverter::new((0..schema.fields().len() - 1).map(field).collect()).map_err(failed)?;
-        Ok(Self { table: table.into(), schema, key, keys, rows })
+    /// `compared`: the columns by which rows are told apart.
+    pub(super) fn new<'a>(
+        table: &str,
+        schema: SchemaRef,
+        key: Vec<usize>,
+        compared: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Arrow { table: table.into(), what: "encode keys", source };
+        let field = |column: &usize| SortField::new(schema.field(*column).data_type().clone());
+        let order = RowConverter::new(key.iter().map(field).collect()).map_err(failed)?;
+        let keys = RowHasher::new(key.iter().map(|column| schema.field(*column).name().as_str()));
+        Ok(Self { table: table.into(), rows: RowHasher::new(compared), schema, key, order, keys })
     }
 
     fn failed(&self, what: &'static str) -> impl FnOnce(ArrowError) -> StoreError {
@@ -47,37 +44,22 @@ impl Keyed {
         move |source| StoreError::Arrow { table, what, source }
     }
 
-    /// The keys of `batch` in their order.
-    pub(super) fn keys(&self, batch: &RecordBatch) -> Result<Rows, StoreError> {
-        let columns: Vec<ArrayRef> = self.key.iter().map(|column| batch.column(*column).clone()).collect();
-        self.keys.convert_columns(&columns).map_err(self.failed("encode keys"))
+    /// The key's columns, and of `more` those that the table has.
+    pub(super) fn key_schema(&self, more: &[&str]) -> SchemaRef {
+        let wanted =
+            |(position, field): &(usize, &FieldRef)| self.key.contains(position) || more.contains(&field.name().as_str());
+        let fields = self.schema.fields().iter().enumerate().filter(wanted);
+        Arc::new(Schema::new(fields.map(|(_, field)| field.clone()).collect::<Vec<_>>()))
     }
 
-    /// Hashes of keys in batches of the key's columns alone.
-    pub(super) fn hashes_of_keys(&self, batch: &RecordBatch) -> Result<Vec<u128>, StoreError> {
-        let fields: Vec<_> = self.key.iter().map(|column| self.schema.fields()[*column].clone()).collect();
-        let columns = by_name(&self.table, batch, &Arc::new(Schema::new(fields)))?;
-        let keys = self.keys.convert_columns(columns.columns()).map_err(self.failed("encode keys"))?;
-        Ok(keys.iter().map(|key| hash(key.as_ref())).collect())
-    }
-
-    pub(super) fn hashes(&self, batch: &RecordBatch) -> Result<Hashes, StoreError> {
-        let rows = self.rows.convert_columns(&batch.columns()[..batch.num_columns() - 1]).map_err(self.failed("encode rows"))?;
-        Ok(Hashes { keys: self.key_hashes(batch)?, rows: rows.iter().map(|row| hash(row.as_ref())).collect() })
-    }
-
+    /// Hashes of the keys of `batch`, which may have other columns than the table.
     pub(super) fn key_hashes(&self, batch: &RecordBatch) -> Result<Vec<u128>, StoreError> {
-        Ok(self.keys(batch)?.iter().map(|key| hash(key.as_ref())).collect())
+        self.keys.hash(&self.table, batch)
     }
 
-    /// Hashes of the rows of `batch` whose key is in `wanted`: the others need not be encoded.
-    pub(super) fn hashes_of(&self, batch: &RecordBatch, wanted: &HashSet<u128>) -> Result<Hashes, StoreError> {
-        let keep: Vec<bool> = self.key_hashes(batch)?.iter().map(|key| wanted.contains(key)).collect();
-        if keep.contains(&true) {
-            self.hashes(&self.filter(batch, keep)?)
-        } else {
-            Ok(Hashes { keys: Vec::new(), rows: Vec::new() })
-        }
+    /// Hashes of the rows of `batch`, over the columns by which they are told apart.
+    pub(super) fn row_hashes(&self, batch: &RecordBatch) -> Result<Vec<u128>, StoreError> {
+        self.rows.hash(&self.table, batch)
     }
 
     /// Refuses a NULL in a key; `before`: rows read before this batch.
@@ -101,61 +83,54 @@ impl Keyed {
         self.key.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
-    pub(super) fn concat<'a>(&self, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<RecordBatch, StoreError> {
-        concat_batches(&self.schema, batches).map_err(self.failed("join batches"))
+    /// Rows of `batches`, given by batch and row, in the order of their keys.
+    pub(super) fn sort(&self, batches: &[RecordBatch], rows: &mut [(usize, usize)]) -> Result<(), StoreError> {
+        let keys = |batch: &RecordBatch| {
+            let columns: Vec<ArrayRef> = self.key.iter().map(|column| batch.column(*column).clone()).collect();
+            self.order.convert_columns(&columns).map_err(self.failed("encode keys"))
+        };
+        let keys = batches.iter().map(keys).collect::<Result<Vec<_>, _>>()?;
+        rows.sort_unstable_by(|a, b| keys[a.0].row(a.1).cmp(&keys[b.0].row(b.1)));
+        Ok(())
     }
 
-    pub(super) fn filter(&self, batch: &RecordBatch, keep: Vec<bool>) -> Result<RecordBatch, StoreError> {
-        filter_record_batch(batch, &BooleanArray::from(keep)).map_err(self.failed("pick rows"))
-    }
-
-    pub(super) fn take(&self, batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, StoreError> {
-        take_record_batch(batch, &UInt32Array::from(rows)).map_err(self.failed("pick rows"))
-    }
-
-    /// Positions of the rows of `batch` in the order of their keys.
-    pub(super) fn order(&self, batch: &RecordBatch) -> Result<Vec<u32>, StoreError> {
-        let keys = self.keys(batch)?;
-        let mut order: Vec<u32> = (0..).take(batch.num_rows()).collect();
-        order.sort_unstable_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
-        Ok(order)
-    }
-
-    /// `batch` in the order of its keys.
-    pub(super) fn sorted(&self, batch: &RecordBatch) -> Result<RecordBatch, StoreError> {
-        self.take(batch, self.order(batch)?)
-    }
-
-    /// Positions of the files that may hold a key of `batches`, judged by the key's first column.
-    pub(super) fn candidates(&self, files: &[DataFile], batches: &[RecordBatch]) -> Vec<usize> {
-        let column = self.key[0];
-        let name = self.schema.field(column).name();
-        let values: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(column)).collect();
-        let wanted = Wanted::new(self.schema.field(column).data_type(), &values);
-        let may_hold = |file: &DataFile| wanted.meets(&key_range(file.stats.as_deref(), name));
+    /// Positions of the files that may hold a key of `batches`, by what statistics say of each of its columns.
+    pub(super) fn candidates<'a>(&self, files: &[DataFile], batches: impl IntoIterator<Item = &'a RecordBatch>) -> Vec<usize> {
+        let batches: Vec<&RecordBatch> = batches.into_iter().collect();
+        let wanted: Vec<(&str, Wanted)> = self
+            .key
+            .iter()
+            .map(|column| {
+                let field = self.schema.field(*column);
+                let values: Vec<&ArrayRef> = batches.iter().filter_map(|batch| batch.column_by_name(field.name())).collect();
+                (field.name().as_str(), Wanted::new(field.data_type(), &values))
+            })
+            .collect();
+        let may_hold =
+            |file: &DataFile| wanted.iter().all(|(name, wanted)| wanted.meets(&key_range(file.stats.as_deref(), name)));
         files.iter().enumerate().filter(|(_, file)| may_hold(file)).map(|(position, _)| position).collect()
     }
 }
 
-/// The values of the key's first column that are looked for, ascending.
+/// The values of a key's column that are looked for, ascending.
 enum Wanted<'a> {
     Integers(Vec<i64>),
+    /// Days or microseconds, and how to read those in statistics.
+    Times(Vec<i64>, fn(&str) -> Option<i64>),
     Texts(Vec<&'a str>),
     /// A type that statistics are not used for.
     Unknown,
 }
 
 impl<'a> Wanted<'a> {
-    fn new(data_type: &DataType, values: &[&'a ArrayRef]) -> Self {
+    fn new(data_type: &DataType, columns: &[&'a ArrayRef]) -> Self {
         match data_type {
-            DataType::Int32 => Self::integers(
-                values.iter().flat_map(|column| column.as_primitive::<Int32Type>().values().iter().map(|n| i64::from(*n))),
-            ),
-            DataType::Int64 => {
-                Self::integers(values.iter().flat_map(|column| column.as_primitive::<Int64Type>().values().iter().copied()))
-            }
+            DataType::Int32 => Self::Integers(sorted::<Int32Type>(columns)),
+            DataType::Int64 => Self::Integers(sorted::<Int64Type>(columns)),
+            DataType::Date32 => Self::Times(sorted::<Date32Type>(columns), day),
+            DataType::Timestamp(_, _) => Self::Times(sorted::<TimestampMicrosecondType>(columns), micros),
             DataType::Utf8 => {
-                let mut texts: Vec<&str> = values.iter().flat_map(|column| column.as_string::<i32>().iter().flatten()).collect();
+                let mut texts: Vec<&str> = columns.iter().flat_map(|column| column.as_string::<i32>().iter().flatten()).collect();
                 texts.sort_unstable();
                 Self::Texts(texts)
             }
@@ -163,116 +138,67 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    fn integers(values: impl Iterator<Item = i64>) -> Self {
-        let mut values: Vec<i64> = values.collect();
-        values.sort_unstable();
-        Self::Integers(values)
-    }
-
     fn meets(&self, range: &KeyRange) -> bool {
+        fn within<T: PartialOrd>(values: &[T], least: &T, greatest: &T) -> bool {
+            values.get(values.partition_point(|value| value < least)).is_some_and(|value| value <= greatest)
+        }
         match (self, range) {
-            (Self::Integers(values), KeyRange::Integer(least, greatest)) => {
-                values.get(values.partition_point(|value| value < least)).is_some_and(|value| value <= greatest)
-            }
-            (Self::Texts(values), KeyRange::Text(least, greatest)) => {
-                let first = values.partition_point(|value| value.cmp(&least.as_str()) == Ordering::Less);
-                values.get(first).is_some_and(|value| *value <= greatest.as_str())
-            }
+            (Self::Integers(values), KeyRange::Integer(least, greatest)) => within(values, least, greatest),
+            (Self::Times(values, parse), KeyRange::Text(least, greatest)) => match (parse(least), parse(greatest)) {
+                (Some(least), Some(greatest)) => within(values, &least, &greatest),
+                _ => true,
+            },
+            (Self::Texts(values), KeyRange::Text(least, greatest)) => within(values, &least.as_str(), &greatest.as_str()),
             _ => true,
         }
     }
 }
 
-/// What is known of one key.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    /// Hash of the row that the table has.
-    stored: u128,
-    /// Hash of the row that was read.
-    read: u128,
-    /// Position of the file that holds it; [`NEW`] if none.
-    file: u32,
-    seen: bool,
+fn sorted<T: ArrowPrimitiveType<Native: Into<i64>>>(columns: &[&ArrayRef]) -> Vec<i64> {
+    let values =
+        |column: &&ArrayRef| column.as_primitive::<T>().values().iter().map(|value| (*value).into()).collect::<Vec<i64>>();
+    let mut values = columns.iter().flat_map(values).collect::<Vec<i64>>();
+    values.sort_unstable();
+    values
 }
 
-/// Position of no file: the row is new.
-pub(super) const NEW: u32 = u32::MAX;
-
-/// What becomes of a stored row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Stays,
-    /// Another row with its key was read.
-    Replaced,
-    Gone,
+fn day(text: &str) -> Option<i64> {
+    Some(i64::from(text.parse::<NaiveDate>().ok()?.to_epoch_days()))
 }
 
-/// What becomes of a row that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    Unchanged,
-    /// The same key with another row came before.
-    Clash,
-    Inserted,
-    /// Position of the file that holds the row it replaces.
-    Updated(u32),
+fn micros(text: &str) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
 }
 
-/// All keys of the files that can matter, and of the rows that were read.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    entries: HashMap<u128, Entry>,
-}
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Date32Array, Int64Array, TimestampMicrosecondArray};
 
-impl Index {
-    pub(super) fn store(&mut self, hashes: &Hashes, file: u32) {
-        for (key, stored) in hashes.keys.iter().zip(&hashes.rows) {
-            self.entries.insert(*key, Entry { stored: *stored, read: 0, file, seen: false });
-        }
-    }
+    use super::*;
 
-    pub(super) fn see(&mut self, key: u128, read: u128) -> Seen {
-        let Some(entry) = self.entries.get_mut(&key) else {
-            self.entries.insert(key, Entry { stored: 0, read, file: NEW, seen: true });
-            return Seen::Inserted;
+    #[test]
+    fn files_are_left_out_by_every_column_of_the_key() {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("n", Arc::new(Int64Array::from(vec![10, 500]))),
+            ("day", Arc::new(Date32Array::from(vec![19_723, 19_724]))), // 2024-01-01 and after
+            ("at", Arc::new(TimestampMicrosecondArray::from(vec![1_000_000, 2_000_000]).with_timezone("UTC"))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let keyed = Keyed::new("t", batch.schema(), vec![0, 1, 2], []).unwrap();
+        let file = |n: (i64, i64), day: (&str, &str), at: (&str, &str)| {
+            let bounds = |n, day, at| serde_json::json!({ "n": n, "day": day, "at": at });
+            let stats = serde_json::json!({ "minValues": bounds(n.0, day.0, at.0), "maxValues": bounds(n.1, day.1, at.1) });
+            DataFile { path: String::new(), size_bytes: 0, rows: 0, stats: Some(stats.to_string()), deletion_vector: None }
         };
-        if entry.seen {
-            return if entry.read == read { Seen::Unchanged } else { Seen::Clash };
-        }
-        entry.seen = true;
-        entry.read = read;
-        if entry.stored == read { Seen::Unchanged } else { Seen::Updated(entry.file) }
-    }
-
-    /// A row that was not read, although the source has it: it is not gone.
-    pub(super) fn spare(&mut self, key: u128) {
-        if let Some(entry) = self.entries.get_mut(&key).filter(|entry| !entry.seen) {
-            entry.seen = true;
-            entry.read = entry.stored;
-        }
-    }
-
-    /// Spares all rows that were not read.
-    pub(super) fn spare_all(&mut self) {
-        self.entries.values_mut().filter(|entry| !entry.seen).for_each(|entry| (entry.seen, entry.read) = (true, entry.stored));
-    }
-
-    /// `whole`: a stored row that was not read is gone.
-    pub(super) fn fate(&self, key: u128, whole: bool) -> Fate {
-        match self.entries.get(&key) {
-            Some(entry) if entry.seen && entry.stored != entry.read => Fate::Replaced,
-            Some(entry) if !entry.seen && whole => Fate::Gone,
-            _ => Fate::Stays,
-        }
-    }
-
-    /// Files of the rows that are gone from a whole read, once for each row.
-    pub(super) fn gone(&self) -> impl Iterator<Item = u32> {
-        self.entries.values().filter(|entry| !entry.seen).map(|entry| entry.file)
-    }
-
-    /// Rows that the table had.
-    pub(super) fn stored(&self) -> u64 {
-        self.entries.values().filter(|entry| entry.file != NEW).count() as u64
+        let (days, times) = (("2023-05-01", "2024-01-01"), ("1970-01-01T00:00:00.5Z", "1970-01-01T00:00:01.000000Z"));
+        let files = [
+            file((0, 100), days, times),
+            file((11, 499), days, times),
+            file((0, 100), ("2023-05-01", "2023-12-31"), times),
+            file((0, 100), days, ("1970-01-01T00:00:01.500Z", "1970-01-01T00:00:01.9990Z")),
+            file((500, 500), ("a", "b"), times),
+            DataFile { stats: None, ..file((0, 0), days, times) },
+        ];
+        assert_eq!(keyed.candidates(&files, [&batch]), [0, 4, 5]);
     }
 }

@@ -3,7 +3,7 @@
 //! Tables live at `<store>/<schema>/<name>/`: `raw.<system>__<stream>` (pulled rows, live only), `raw.<system>__<stream>__deleted` (last image of
 //! deleted rows), `raw.<system>__<stream>__discarded` (what the stream's contract left out), contracts and models under their own names, `write.<system>__<outbox>` (write maps), `system.cuts`.
 //! Pulled and staged files lie in the table's folder: `p-<pull>-….parquet`, `d-<pull>-….parquet` (deleted images), `s-<run>-….parquet`, `c-<run>-….parquet`
-//! (cuts). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
+//! (cuts); beside them `_change_data/` (the change feed of pulled tables) and `deletion_vector_….bin` (rows of files that no longer count). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;
@@ -12,26 +12,42 @@ mod compare;
 mod control;
 mod cut;
 mod delta;
+mod diff;
 mod discard;
+mod encode;
+#[cfg(test)]
+mod engines;
 mod error;
 mod evolve;
+mod feed;
 mod file;
+mod hash;
+mod incoming;
+mod join;
 mod keyed;
 mod land;
+#[cfg(test)]
+mod land_model;
 mod lease;
 mod ledger;
+mod limits;
+mod merge;
 mod place;
 mod pulls;
 mod pulls_table;
+mod rewrite;
 mod stage;
 mod state;
 mod stats;
+mod stored;
 #[cfg(test)]
 mod testing;
 mod types;
 mod upsert;
+mod vector;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
@@ -50,10 +66,12 @@ use place::Place;
 pub use pulls::{PullKind, PullRecord};
 pub use pulls_table::pulls_schema;
 
+pub use feed::{CHANGE_TYPE, COMMIT_VERSION};
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
 pub use state::ChangeState;
 pub use types::wider as wider_type;
+pub use vector::DeletionVector;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
@@ -64,6 +82,7 @@ pub struct Store {
     pub control: Control,
     place: Place,
     cache: Mutex<delta::Cache>,
+    limits: limits::Limits,
     /// Column of the hub's own key, by system and outbox.
     hub_keys: BTreeMap<(String, String), String>,
 }
@@ -85,9 +104,27 @@ pub struct DataFile {
     /// Path from the root of the store's object store ([`Store::object_store`]).
     pub path: String,
     pub size_bytes: u64,
+    /// Rows that count: without those that the deletion vector marks.
     pub rows: u64,
-    /// Delta's file statistics (JSON).
+    /// Delta's file statistics (JSON); they count deleted rows, too.
     pub stats: Option<String>,
+    /// Rows of the file that no longer count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_vector: Option<DeletionVector>,
+}
+
+impl DataFile {
+    /// Rows of the file itself, deleted or not.
+    pub fn rows_in_file(&self) -> u64 {
+        self.rows + self.deletion_vector.as_ref().map_or(0, DeletionVector::rows)
+    }
+
+    /// Positions in the file of the rows that count, ascending; `None`: all of them.
+    pub async fn live(&self, store: &Arc<dyn ObjectStore>) -> Result<Option<Vec<Range<u64>>>, StoreError> {
+        let Some(vector) = &self.deletion_vector else { return Ok(None) };
+        let deleted = vector.read(store).await?;
+        Ok(Some(file::without(&[0..self.rows_in_file()], &deleted)))
+    }
 }
 
 /// What a pull brings for one stream.
@@ -193,7 +230,7 @@ pub struct Comparison {
 /// A range of keys in a source and a table.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct RangeComparison {
-    /// First and last value of the key's first column, as text; `None` is unbounded.
+    /// Values of the key's first column, as text: the first of the range, and the first after it. `None` is unbounded.
     pub from: Option<String>,
     pub to: Option<String>,
     pub source_rows: u64,
@@ -262,11 +299,12 @@ impl Store {
             system.connector.writes.values().filter_map(of).collect::<Vec<_>>()
         };
         let hub_keys = project.systems.values().flat_map(writes).collect();
-        Self::assemble(place, control, hub_keys).await
+        let store = Self::assemble(place, control, hub_keys).await?;
+        Ok(Self { limits: limits::Limits::within(project.memory_limit_bytes), ..store })
     }
 
     async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
-        let store = Self { control, place, cache: Mutex::default(), hub_keys };
+        let store = Self { control, place, cache: Mutex::default(), limits: limits::Limits::default(), hub_keys };
         store.identify().await?;
         Ok(store)
     }

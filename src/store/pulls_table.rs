@@ -46,7 +46,11 @@ impl Store {
         let mut writer = FileWriter::new(self.object_store(), &table.to_string(), stem, schema.clone());
         writer.write(&batch).await?;
         let add = writer.finish().await?;
-        self.commit(&table, Commit { base, schema, properties: BTreeMap::new(), add, remove, txn }).await?;
+        self.commit(
+            &table,
+            Commit { base, schema, properties: BTreeMap::new(), add, remove, changes: Vec::new(), data_change: true, txn },
+        )
+        .await?;
         Ok(())
     }
 

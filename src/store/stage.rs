@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::row::{RowConverter, SortField};
 use futures::StreamExt;
-use sha2::{Digest, Sha256};
 
 use crate::base::{RunId, TableName, failpoint};
 
 use super::file::FileWriter;
+use super::hash::{self, RowHasher};
 use super::place::Place;
 use super::{Batches, Staged, Store, StoreError, types};
 
@@ -19,54 +18,27 @@ use super::{Batches, Staged, Store, StoreError, types};
 ///
 /// The sum of each row's 128-bit hash, and the count of rows. A sum, unlike an exclusive or, also tells how often a row occurs.
 #[derive(Debug)]
-pub(super) struct Content {
-    converter: RowConverter,
+struct Content {
+    hasher: RowHasher,
     rows: u64,
     sum: u128,
 }
 
 impl Content {
-    pub(super) fn new(table: &str, schema: &SchemaRef) -> Result<Self, StoreError> {
-        Ok(Self { converter: row_converter(table, schema)?, rows: 0, sum: 0 })
+    fn new(schema: &SchemaRef) -> Self {
+        Self { hasher: RowHasher::new(schema.fields().iter().map(|field| field.name().as_str())), rows: 0, sum: 0 }
     }
 
-    pub(super) fn add(&mut self, table: &str, batch: &RecordBatch) -> Result<(), StoreError> {
-        for hash in row_hashes(table, &self.converter, batch)? {
-            self.sum = self.sum.wrapping_add(hash);
-        }
+    fn add(&mut self, table: &str, batch: &RecordBatch) -> Result<(), StoreError> {
+        self.sum = self.hasher.hash(table, batch)?.into_iter().fold(self.sum, u128::wrapping_add);
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
 
     /// Names the columns too: the same values under another name or type are another content.
     fn text(&self, schema_json: &str) -> String {
-        format!("{}-{:032x}-{:016x}", self.rows, self.sum, hash(schema_json.as_bytes()) as u64)
+        format!("{}-{:032x}-{:016x}", self.rows, self.sum, hash::of_bytes(schema_json.as_bytes()) as u64)
     }
-}
-
-/// The encoder of whole rows of `schema`.
-pub(super) fn row_converter(table: &str, schema: &SchemaRef) -> Result<RowConverter, StoreError> {
-    let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-    RowConverter::new(fields).map_err(|source| StoreError::Arrow { table: table.into(), what: "encode rows", source })
-}
-
-/// The hash of each row of `batch`.
-pub(super) fn row_hashes(table: &str, converter: &RowConverter, batch: &RecordBatch) -> Result<Vec<u128>, StoreError> {
-    if batch.num_columns() == 0 {
-        return Ok(vec![0; batch.num_rows()]);
-    }
-    let rows = converter.convert_columns(batch.columns()).map_err(|source| StoreError::Arrow {
-        table: table.into(),
-        what: "encode rows",
-        source,
-    })?;
-    Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
-}
-
-/// The first 128 bits of SHA-256: no two rows of a table of any real size share it by chance.
-pub(super) fn hash(bytes: &[u8]) -> u128 {
-    let digest = Sha256::digest(bytes);
-    digest.iter().take(16).fold(0, |value, byte| value << 8 | u128::from(*byte))
 }
 
 impl Store {
@@ -87,7 +59,7 @@ impl Store {
         let stem = format!("{}/s-{run}", Place::table_folder(table));
         failpoint::hit("stage.file.before");
         let mut writer = FileWriter::new(Arc::clone(&self.place.folder), &name, stem, schema.clone());
-        let mut content = Content::new(&name, &schema)?;
+        let mut content = Content::new(&schema);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
             let batch = types::by_position(&name, &batch, &schema)?;

@@ -1,20 +1,19 @@
 //! Delta's statistics of a file (`numRecords`, least, greatest, count of nulls), by which every engine skips files.
+//!
+//! They are put together from those that Parquet's writer keeps for each row group, so that no value is looked at twice and a rewritten file gets
+//! them from the row groups that were copied. Long texts are cut there, so that a bound may lie beyond the values.
 
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{max, max_string, min, min_string};
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, Schema, TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, Field, Schema};
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::statistics::Statistics;
 use serde_json::Value;
 
 /// Delta indexes this many columns by default; more would only make the log larger.
 const COLUMNS: usize = 32;
-/// Longest text kept as it is. A longer least value is cut, a longer greatest one left out.
-const TEXT_BYTES: usize = 64;
 /// A double holds this many decimal digits exactly, and engines read statistics as doubles.
 const DECIMAL_DIGITS: u8 = 15;
 
@@ -37,131 +36,94 @@ impl Bound {
     }
 }
 
-#[derive(Debug)]
+/// What is known of one column of a file.
+#[derive(Debug, Default)]
 struct ColumnStats {
-    name: String,
-    data_type: DataType,
     nulls: u64,
-    least: Option<Bound>,
-    greatest: Option<Bound>,
-    /// Whether a value was seen that bounds cannot describe (NaN).
+    bounds: Option<(Bound, Bound)>,
+    /// Whether there are values that the bounds do not hold.
     unbounded: bool,
 }
 
-/// Gathers the statistics of one file while it is written.
-#[derive(Debug)]
-pub(super) struct Stats {
-    rows: u64,
-    columns: Vec<ColumnStats>,
-}
-
-impl Stats {
-    pub(super) fn new(schema: &Schema) -> Self {
-        let column = |field: &arrow::datatypes::FieldRef| ColumnStats {
-            name: field.name().clone(),
-            data_type: field.data_type().clone(),
-            nulls: 0,
-            least: None,
-            greatest: None,
-            unbounded: false,
+/// The statistics of a file of `schema`'s columns as Delta's JSON. `unbounded`: columns with values that no bound holds (NaN), by position.
+pub(super) fn to_json(schema: &Schema, metadata: &ParquetMetaData, unbounded: &[usize]) -> String {
+    let column = |(position, field): (usize, &std::sync::Arc<Field>)| {
+        let mut stats = ColumnStats { unbounded: unbounded.contains(&position), ..ColumnStats::default() };
+        metadata.row_groups().iter().for_each(|group| stats.add(field.data_type(), group.column(position)));
+        (field.clone(), stats)
+    };
+    // Columns are never nested, so that a field is a leaf.
+    let columns: Vec<_> = schema.fields().iter().take(COLUMNS).enumerate().map(column).collect();
+    let pick = |value: &dyn Fn(&Field, &ColumnStats) -> Option<String>| {
+        let entry = |(field, stats): &(std::sync::Arc<Field>, ColumnStats)| {
+            Some(format!("{}:{}", quoted(field.name()), value(field, stats)?))
         };
-        Self { rows: 0, columns: schema.fields().iter().take(COLUMNS).map(column).collect() }
-    }
-
-    pub(super) fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    pub(super) fn add(&mut self, batch: &RecordBatch) {
-        self.rows += batch.num_rows() as u64;
-        for (stats, column) in self.columns.iter_mut().zip(batch.columns()) {
-            stats.add(column);
+        columns.iter().filter_map(entry).collect::<Vec<_>>().join(",")
+    };
+    let bound = |pick: fn(&(Bound, Bound)) -> &Bound| {
+        move |field: &Field, stats: &ColumnStats| {
+            pick(stats.bounds.as_ref().filter(|_| !stats.unbounded)?).json(field.data_type())
         }
-    }
-
-    /// Delta's JSON; written by hand because decimals are JSON numbers with all their digits.
-    pub(super) fn to_json(&self) -> String {
-        let pick = |bound: fn(&ColumnStats) -> Option<String>| {
-            let entries: Vec<String> =
-                self.columns.iter().filter_map(|c| Some(format!("{}:{}", quoted(&c.name), bound(c)?))).collect();
-            entries.join(",")
-        };
-        let mut json = format!("{{\"numRecords\":{}", self.rows);
-        // Writing to a String cannot fail.
-        let _ = write!(json, ",\"minValues\":{{{}}}", pick(|c| c.json(c.least.as_ref(), false)));
-        let _ = write!(json, ",\"maxValues\":{{{}}}", pick(|c| c.json(c.greatest.as_ref(), true)));
-        let _ = write!(json, ",\"nullCount\":{{{}}}}}", pick(|c| Some(c.nulls.to_string())));
-        json
-    }
+    };
+    // By hand, because decimals are JSON numbers with all their digits. Writing to a String cannot fail.
+    let mut json = format!("{{\"numRecords\":{}", metadata.file_metadata().num_rows());
+    let _ = write!(json, ",\"minValues\":{{{}}}", pick(&bound(|bounds| &bounds.0)));
+    let _ = write!(json, ",\"maxValues\":{{{}}}", pick(&bound(|bounds| &bounds.1)));
+    let _ = write!(json, ",\"nullCount\":{{{}}}}}", pick(&|_, stats| Some(stats.nulls.to_string())));
+    json
 }
 
 impl ColumnStats {
-    fn add(&mut self, column: &ArrayRef) {
-        self.nulls += column.null_count() as u64;
-        let Some((least, greatest)) = bounds(column) else { return };
-        if matches!((&least, &greatest), (Bound::Double(a), Bound::Double(b)) if a.is_nan() || b.is_nan()) {
-            self.unbounded = true;
-        }
-        if self.least.as_ref().is_none_or(|old| least.compare(old) == Ordering::Less) {
-            self.least = Some(least);
-        }
-        if self.greatest.as_ref().is_none_or(|old| greatest.compare(old) == Ordering::Greater) {
-            self.greatest = Some(greatest);
-        }
-    }
-
-    fn json(&self, bound: Option<&Bound>, upper: bool) -> Option<String> {
-        if self.unbounded {
-            return None;
-        }
-        match (bound?, &self.data_type) {
-            (Bound::Integer(n), DataType::Int32 | DataType::Int64) => Some(n.to_string()),
-            (Bound::Integer(n), DataType::Decimal128(p, s)) if *p <= DECIMAL_DIGITS => Some(decimal(*n, *s)),
-            (Bound::Integer(n), DataType::Date32) => Some(quoted(&date(*n)?)),
-            (Bound::Integer(n), DataType::Timestamp(_, _)) => {
-                let at = DateTime::from_timestamp_micros(i64::try_from(*n).ok()?)?;
-                Some(quoted(&at.to_rfc3339_opts(SecondsFormat::Micros, true)))
+    fn add(&mut self, data_type: &DataType, chunk: &ColumnChunkMetaData) {
+        let nulls = chunk.statistics().and_then(Statistics::null_count_opt).unwrap_or(0);
+        self.nulls += nulls;
+        match chunk.statistics().and_then(|statistics| bounds(data_type, statistics)) {
+            Some((least, greatest)) => {
+                let bounds = self.bounds.get_or_insert_with(|| (least.clone(), greatest.clone()));
+                if least.compare(&bounds.0) == Ordering::Less {
+                    bounds.0 = least;
+                }
+                if greatest.compare(&bounds.1) == Ordering::Greater {
+                    bounds.1 = greatest;
+                }
             }
-            (Bound::Double(x), DataType::Float64) if x.is_finite() => serde_json::to_string(x).ok(),
-            (Bound::Text(text), DataType::Utf8) if text.len() <= TEXT_BYTES => Some(quoted(text)),
-            (Bound::Text(text), DataType::Utf8) if !upper => Some(quoted(&text[..text.floor_char_boundary(TEXT_BYTES)])),
-            _ => None,
+            None => self.unbounded |= nulls < chunk.num_values().unsigned_abs(),
         }
     }
 }
 
-fn bounds(column: &ArrayRef) -> Option<(Bound, Bound)> {
-    let integers = |least: Option<i128>, greatest: Option<i128>| Some((Bound::Integer(least?), Bound::Integer(greatest?)));
-    match column.data_type() {
-        DataType::Int32 => {
-            let values = column.as_primitive::<Int32Type>();
-            integers(min(values).map(i128::from), max(values).map(i128::from))
+/// The least and the greatest value of a column chunk, as far as Delta has a form for them.
+fn bounds(data_type: &DataType, statistics: &Statistics) -> Option<(Bound, Bound)> {
+    let integers = |least: i128, greatest: i128| Some((Bound::Integer(least), Bound::Integer(greatest)));
+    match (data_type, statistics) {
+        (DataType::Boolean | DataType::Binary, _) => None,
+        (_, Statistics::Int32(found)) => integers((*found.min_opt()?).into(), (*found.max_opt()?).into()),
+        (_, Statistics::Int64(found)) => integers((*found.min_opt()?).into(), (*found.max_opt()?).into()),
+        (DataType::Float64, Statistics::Double(found)) => {
+            Some((Bound::Double(*found.min_opt()?), Bound::Double(*found.max_opt()?)))
         }
-        DataType::Int64 => {
-            let values = column.as_primitive::<Int64Type>();
-            integers(min(values).map(i128::from), max(values).map(i128::from))
-        }
-        DataType::Date32 => {
-            let values = column.as_primitive::<Date32Type>();
-            integers(min(values).map(i128::from), max(values).map(i128::from))
-        }
-        DataType::Timestamp(_, _) => {
-            let values = column.as_primitive::<TimestampMicrosecondType>();
-            integers(min(values).map(i128::from), max(values).map(i128::from))
-        }
-        DataType::Decimal128(_, _) => {
-            let values = column.as_primitive::<Decimal128Type>();
-            integers(min(values), max(values))
-        }
-        DataType::Float64 => {
-            let values = column.as_primitive::<Float64Type>();
-            Some((Bound::Double(min(values)?), Bound::Double(max(values)?)))
-        }
-        DataType::Utf8 => {
-            let values = column.as_string::<i32>();
-            Some((Bound::Text(min_string(values)?.into()), Bound::Text(max_string(values)?.into())))
+        (DataType::Utf8, Statistics::ByteArray(found)) => {
+            let text = |value: &parquet::data_type::ByteArray| Some(Bound::Text(value.as_utf8().ok()?.into()));
+            Some((text(found.min_opt()?)?, text(found.max_opt()?)?))
         }
         _ => None,
+    }
+}
+
+impl Bound {
+    fn json(&self, data_type: &DataType) -> Option<String> {
+        match (self, data_type) {
+            (Self::Integer(n), DataType::Int32 | DataType::Int64) => Some(n.to_string()),
+            (Self::Integer(n), DataType::Decimal128(p, s)) if *p <= DECIMAL_DIGITS => Some(decimal(*n, *s)),
+            (Self::Integer(n), DataType::Date32) => Some(quoted(&date(*n)?)),
+            (Self::Integer(n), DataType::Timestamp(_, _)) => {
+                let at = DateTime::from_timestamp_micros(i64::try_from(*n).ok()?)?;
+                Some(quoted(&at.to_rfc3339_opts(SecondsFormat::Micros, true)))
+            }
+            (Self::Double(x), DataType::Float64) if x.is_finite() => serde_json::to_string(x).ok(),
+            (Self::Text(text), DataType::Utf8) => Some(quoted(text)),
+            _ => None,
+        }
     }
 }
 
@@ -212,16 +174,24 @@ pub(super) fn key_range(stats: Option<&str>, column: &str) -> KeyRange {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{
+        ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    };
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
 
     use super::*;
 
+    /// In two row groups.
     fn stats(columns: Vec<(&str, ArrayRef)>) -> Value {
-        let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let mut stats = Stats::new(&batch.schema());
-        stats.add(&batch.slice(0, 1));
-        stats.add(&batch.slice(1, batch.num_rows() - 1));
-        serde_json::from_str(&stats.to_json()).unwrap()
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1)).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let metadata = writer.close().unwrap();
+        let nan = batch.schema().fields().iter().position(|field| field.name() == "nan");
+        serde_json::from_str(&to_json(&batch.schema(), &metadata, &nan.into_iter().collect::<Vec<_>>())).unwrap()
     }
 
     #[test]
@@ -234,6 +204,7 @@ mod tests {
             ("w", Arc::new(Decimal128Array::from(vec![1, 2, 3]).with_precision_and_scale(30, 2).unwrap())),
             ("x", Arc::new(Float64Array::from(vec![0.5, 1e300, -2.0]))),
             ("nan", Arc::new(Float64Array::from(vec![0.5, f64::NAN, -2.0]))),
+            ("none", Arc::new(Int64Array::from(vec![None, None, None]))),
             ("at", Arc::new(TimestampMicrosecondArray::from(vec![0, 1, 1_700_000_000_000_001]).with_timezone("UTC"))),
         ]);
         assert_eq!(found["numRecords"], 3);
@@ -245,17 +216,15 @@ mod tests {
             "n": i64::MAX, "t": "c", "d": "2024-10-04", "m": 12.34, "x": 1e300, "at": "2023-11-14T22:13:20.000001Z"
         });
         assert_eq!(found["maxValues"], expected);
-        assert_eq!(found["nullCount"]["n"], 1);
+        assert_eq!((&found["nullCount"]["n"], &found["nullCount"]["none"]), (&Value::from(1), &Value::from(3)));
     }
 
     #[test]
-    fn long_texts_are_cut_below_and_left_out_above() {
+    fn long_texts_are_cut_outwards() {
         let long = "é".repeat(100);
-        let found = stats(vec![("t", Arc::new(StringArray::from(vec![long.as_str(), "z"])))]);
-        assert_eq!(found["minValues"]["t"], "z");
-        assert_eq!(found["maxValues"].get("t"), None);
         let found = stats(vec![("t", Arc::new(StringArray::from(vec![long.as_str(), long.as_str()])))]);
         assert_eq!(found["minValues"]["t"], "é".repeat(32));
+        assert_eq!(found["maxValues"]["t"], format!("{}ê", "é".repeat(31)));
     }
 
     #[test]

@@ -3,16 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+};
 use arrow::util::display::array_value_to_string;
 use chrono::DateTime;
 use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 
 use crate::base::TableName;
 use crate::base::time::Instant;
 
+use super::file::{columns_with_nan, written};
 use super::place::Place;
-use super::{Batches, Control, Landed, Landing, LandingScope, Lease, Store, StoreError, TableVersion};
+use super::{Batches, Control, DataFile, Landed, Landing, LandingScope, Lease, Store, StoreError, TableVersion};
 
 /// A store with its lease taken.
 pub(super) struct Bench {
@@ -69,7 +77,7 @@ pub(super) async fn rows_of(store: &Store, version: &TableVersion) -> Vec<String
     rows
 }
 
-fn lines(batch: &RecordBatch) -> Vec<String> {
+pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
     let cell = |column: &ArrayRef, row: usize| array_value_to_string(column, row).unwrap();
     (0..batch.num_rows())
         .map(|row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join("|"))
@@ -135,4 +143,63 @@ pub(super) fn with_quantity(batch: &RecordBatch, quantities: Vec<i32>) -> Record
         .collect();
     columns.push(("quantity".into(), Arc::new(Int32Array::from(quantities)), true));
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+/// Rows with a column of every type; one of seven rows is mostly null.
+pub(super) fn every_type(ids: std::ops::Range<i64>, mark: i32) -> RecordBatch {
+    let count = ids.clone().count();
+    let some = |id: i64| (id % 7 != 3).then_some(id);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from_iter_values(ids.clone()))),
+        ("mark", Arc::new(Int32Array::from(vec![mark; count]))),
+        ("name", Arc::new(ids.clone().map(|id| some(id).map(|id| format!("näme {id}"))).collect::<StringArray>())),
+        ("share", Arc::new(ids.clone().map(|id| some(id).map(|id| id as f64 / 8.0)).collect::<Float64Array>())),
+        ("open", Arc::new(ids.clone().map(|id| some(id).map(|id| id % 2 == 0)).collect::<BooleanArray>())),
+        ("due", Arc::new(ids.clone().map(|id| some(id).map(|id| id as i32 - 5)).collect::<Date32Array>())),
+        (
+            "price",
+            Arc::new(
+                ids.clone()
+                    .map(|id| some(id).map(i128::from))
+                    .collect::<Decimal128Array>()
+                    .with_precision_and_scale(18, 6)
+                    .unwrap(),
+            ),
+        ),
+        (
+            "at",
+            Arc::new(
+                ids.clone()
+                    .map(|id| some(id).map(|id| id * 1_000_001))
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            ),
+        ),
+        ("photo", Arc::new(BinaryArray::from_iter_values(ids.map(|id| id.to_le_bytes())))),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+}
+
+/// CPU seconds of this process.
+pub(super) fn cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// A file of many small row groups and pages.
+pub(super) async fn file_of(store: &Arc<dyn ObjectStore>, rows: &RecordBatch, group: usize) -> DataFile {
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group))
+        .set_data_page_row_count_limit(3)
+        .set_write_batch_size(1)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
+    writer.write(rows).unwrap();
+    let metadata = writer.finish().unwrap();
+    let bytes = std::mem::take(writer.inner_mut());
+    let path = Path::from("raw/erp__orders/old.parquet");
+    let file = written(&rows.schema(), &path, bytes.len(), &metadata, &columns_with_nan(rows, &[]));
+    store.put(&path, bytes.into()).await.unwrap();
+    file
 }

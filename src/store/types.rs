@@ -175,7 +175,7 @@ pub(super) fn by_position(table: &str, batch: &RecordBatch, schema: &SchemaRef) 
     assemble(table, schema, columns.collect::<Result<_, _>>()?, batch.num_rows())
 }
 
-fn cast(table: &str, field: &Field, column: &ArrayRef) -> Result<ArrayRef, StoreError> {
+pub(super) fn cast(table: &str, field: &Field, column: &ArrayRef) -> Result<ArrayRef, StoreError> {
     if column.data_type() == field.data_type() {
         return Ok(column.clone());
     }

@@ -86,26 +86,150 @@ fn without_instant(row: &str) -> String {
 
 #[test]
 fn the_table_follows_under_evolve() {
-    assert_snapshot!(Shop::new("contract = \"evolve\"").altered(), @"");
+    assert_snapshot!(Shop::new("contract = \"evolve\"").altered(), @r#"
+    == new column: 0 new, 2 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","note":"fragile","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == wider type: 0 new, 2 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","note":"fragile","price":0.125,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == other type: 0 new, 2 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","note":"fragile","price":0.125,"stock__text":"many","unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == gone column: 1 new, 3 changed, 0 gone; left out: 0 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Nut","note":"fragile","price":0.125,"stock__text":"many"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5}
+      {"id":3,"name":"Paint"}
+      {"id":4,"name":"Oil"}
+    "#);
 }
 
 #[test]
 fn the_pull_is_an_error_under_freeze() {
     let shop = Shop::new("contract = \"freeze\"");
-    assert_snapshot!(shop.altered(), @"");
+    assert_snapshot!(shop.altered(), @r#"
+    == new column: error: system "erp", stream "items": contract: column "note" (text) is new
+    hint: if the table shall follow: contract = { new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == wider type: error: system "erp", stream "items": contract: column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+    hint: if the table shall follow: contract = { widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == other type: error: system "erp", stream "items": contract: column "stock" has another type: it was long and is now text; column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+    hint: if the table shall follow: contract = { changed_types = "evolve", widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    == gone column: error: system "erp", stream "items": contract: column "unit" (text) is gone from the source; column "stock" has another type: it was long and is now text; column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+    hint: if the table shall follow: contract = { gone_columns = "evolve", changed_types = "evolve", widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    "#);
     let said = shop.0.loopline(&["pull"]);
     assert_eq!(said.code, Some(1));
-    assert_snapshot!(said.stdout.lines().skip(3).collect::<Vec<_>>().join("\n"), @"");
+    assert_snapshot!(said.stdout.lines().skip(3).collect::<Vec<_>>().join("\n"), @r#"
+    erp.items could not be read: system "erp", stream "items": contract: column "unit" (text) is gone from the source; column "stock" has another type: it was long and is now text; column "price" became wider: it was decimal(12,2) and is now decimal(16,4); column "note" (text) is new
+      hint: if the table shall follow: contract = { gone_columns = "evolve", changed_types = "evolve", widened_types = "evolve", new_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    "#);
 }
 
 #[test]
 fn rows_are_left_out_under_discard_row() {
-    assert_snapshot!(Shop::new("contract = \"discard_row\"").altered(), @"");
+    assert_snapshot!(Shop::new("contract = \"discard_row\"").altered(), @r#"
+    == new column: 0 new, 1 changed, 0 gone; left out: 1 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+    == wider type: 0 new, 1 changed, 0 gone; left out: 1 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+    == other type: 0 new, 1 changed, 0 gone; left out: 1 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":\"many\",\"unit\":\"pc\"}","value":"fragile"}
+    == gone column: 0 new, 0 changed, 0 gone; left out: 4 rows, 0 values
+    raw.erp__items
+      {"id":1,"name":"Bolt","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.25\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":100,\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"note","key":"id=1","reason":"the table does not have this column","row":"{\"id\":1,\"name\":\"Bolt M8\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":\"many\",\"unit\":\"pc\"}","value":"fragile"}
+      {"column":"unit","key":"id=1","reason":"the source does not have this column any more","row":"{\"id\":1,\"name\":\"Nut\",\"note\":\"fragile\",\"price\":\"0.125\",\"stock\":\"many\"}","value":""}
+      {"column":"unit","key":"id=2","reason":"the source does not have this column any more","row":"{\"id\":2,\"name\":\"Frame A\",\"note\":null,\"price\":\"98.5\",\"stock\":\"5\"}","value":""}
+      {"column":"unit","key":"id=3","reason":"the source does not have this column any more","row":"{\"id\":3,\"name\":\"Paint\",\"note\":null,\"price\":null,\"stock\":null}","value":""}
+      {"column":"unit","key":"id=4","reason":"the source does not have this column any more","row":"{\"id\":4,\"name\":\"Oil\",\"note\":null,\"price\":null,\"stock\":null}","value":""}
+    "#);
 }
 
 #[test]
 fn values_are_left_out_under_discard_value() {
-    assert_snapshot!(Shop::new("contract = \"discard_value\"").altered(), @"");
+    assert_snapshot!(Shop::new("contract = \"discard_value\"").altered(), @r#"
+    == new column: 0 new, 2 changed, 0 gone; left out: 0 rows, 1 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","price":0.25,"stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":99.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+    == wider type: 0 new, 2 changed, 0 gone; left out: 0 rows, 2 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","stock":100,"unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":4,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+      {"column":"price","key":"id=1","reason":"not exactly decimal(12,2); the source's type is decimal(16,4) now","value":"0.125"}
+    == other type: 0 new, 2 changed, 0 gone; left out: 0 rows, 3 values
+    raw.erp__items
+      {"id":1,"name":"Bolt M8","unit":"pc"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5,"unit":"pc"}
+      {"id":3,"name":"Paint","unit":"l"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+      {"column":"price","key":"id=1","reason":"not exactly decimal(12,2); the source's type is decimal(16,4) now","value":"0.125"}
+      {"column":"stock","key":"id=1","reason":"not exactly long; the source's type is text now","value":"many"}
+    == gone column: 1 new, 3 changed, 0 gone; left out: 0 rows, 3 values
+    raw.erp__items
+      {"id":1,"name":"Nut"}
+      {"id":2,"name":"Frame A","price":98.5,"stock":5}
+      {"id":3,"name":"Paint"}
+      {"id":4,"name":"Oil"}
+    raw.erp__items__discarded
+      {"column":"note","key":"id=1","reason":"the table does not have this column","value":"fragile"}
+      {"column":"price","key":"id=1","reason":"not exactly decimal(12,2); the source's type is decimal(16,4) now","value":"0.125"}
+      {"column":"stock","key":"id=1","reason":"not exactly long; the source's type is text now","value":"many"}
+      {"column":"unit","key":"","reason":"the source does not have this column any more: its values are null from now on","value":""}
+    "#);
 }
 
 #[test]
@@ -155,5 +279,36 @@ fn a_key_is_never_cast() {
         "create table other (id text primary key, name text, unit text, stock integer, price decimal(12,2));
          insert into other select '0' || id, name, unit, stock, price from items; drop table items; alter table other rename to items",
     );
-    assert_snapshot!(said.lines().take(2).collect::<Vec<_>>().join("\n"), @"");
+    assert_snapshot!(said.lines().take(2).collect::<Vec<_>>().join("\n"), @r#"
+    error: system "erp", stream "items": contract: column "id", part of the key, has another type: it was long and is now text
+    hint: restore it in the source, or delete the table's folder so that the next pull reads it anew
+    "#);
+}
+
+#[test]
+fn types_that_the_stream_chooses_are_read_exactly_or_refused() {
+    let shop = Shop::new("types = { price = \"double\", stock = \"decimal(5,1)\", name = \"text\", id = \"integer\" }");
+    assert_snapshot!(shop.after("update items set stock = 2.5, name = 7, price = 0.1 where id = 1"), @"");
+    let schema = shop.0.ask(
+        "select arrow_typeof(id) as id, arrow_typeof(stock) as stock, arrow_typeof(price) as price from raw.erp__items limit 1",
+    );
+    assert_snapshot!(schema[0].to_string(), @"");
+    assert_snapshot!(shop.after("update items set stock = 1.25 where id = 2"), @"");
+    assert_snapshot!(shop.after("update items set stock = 1, id = 3000000000 where id = 2"), @"");
+    let numbers = "create table codes (id integer primary key, code text, flag text, amount text);
+                   insert into codes values (1, '12', 'true', '1e3'), (2, ' 7 ', 'f', '0.5')";
+    let path = shop.0.root().join(CONNECTOR);
+    let connector = std::fs::read_to_string(&path).unwrap();
+    let stream =
+        "[stream.codes]\nkey = [\"id\"]\ntypes = { code = \"long\", flag = \"boolean\", amount = \"double\" }\n\n[stream.items]";
+    std::fs::write(&path, connector.replace("[stream.items]", stream)).unwrap();
+    shop.after(numbers);
+    let rows = shop.0.ask("select code, flag, amount from raw.erp__codes order by id");
+    let expected = [
+        serde_json::json!({ "code": 12, "flag": true, "amount": 1_000.0 }),
+        serde_json::json!({ "code": 7, "flag": false, "amount": 0.5 }),
+    ];
+    assert_eq!(rows, expected);
+    let wrong = shop.after("update codes set code = 'twelve' where id = 1");
+    assert!(wrong.contains("column \"code\", row id=1: \"twelve\" is not exactly an integer of 64 bits"), "{wrong}");
 }

@@ -4,6 +4,8 @@ use arrow::array::{Decimal128Array, Int32Array, Int64Array, StringArray};
 use arrow::datatypes::DataType::{Decimal128 as Decimal, Int32, Int64, Utf8};
 use futures::TryStreamExt;
 use insta::assert_snapshot;
+use proptest::prelude::*;
+use serde_json::json;
 
 use crate::connect::{Discard, Discards, cell_json};
 use crate::project::{Cursor, CursorKind, StreamContract};
@@ -104,7 +106,10 @@ fn gone_columns() {
     let batch = rows(vec![ids::<2>(), ("size", longs(&[7, 8]))]);
     let known = table(&[("id", Int64), ("unit", Utf8), ("size", Int64)]);
     let excluded = Stream { exclude: vec!["unit".into()], ..stream(Policy::Freeze) };
-    assert_snapshot!(admitted(&excluded, &known, &batch), @"");
+    assert_snapshot!(admitted(&excluded, &known, &batch), @r#"
+    contract: column "unit" (text) is excluded now
+    hint: if the table shall follow: contract = { gone_columns = "evolve" } in stream "items" of connector.toml; discard_row or discard_value keep the table as it is
+    "#);
     assert_snapshot!(under_each(&known, &batch), @r#"
     Evolve: id long, unit text, size long
     1 null 7
@@ -232,7 +237,7 @@ fn variants_stay_and_the_column_may_come_back() {
     let taken = rows(vec![ids::<1>(), ("size", texts(&[Some("large")])), ("size__text", texts(&[None]))]);
     assert_snapshot!(admitted(&evolve, &table(&[("id", Int64), ("size", Int64)]), &taken), @r#"
     contract: column "size__text", which would take values of "size" that are not of its type any more, is there already and holds something else
-    hint: exclude the column in connector.toml, or delete the table's folder so that the next pull reads it anew
+    hint: restore it in the source, or delete the table's folder so that the next pull reads it anew
     "#);
     // Text takes every value, so it needs no variant.
     let long = rows(vec![ids::<1>(), ("unit", longs(&[5]))]);
@@ -381,5 +386,43 @@ fn many_rows_are_counted_and_few_are_kept() {
         let left_out = admission.omitted.close();
         assert_eq!(left_out.entries.unwrap().num_rows(), kept);
         assert_eq!(left_out.keys.unwrap().iter().map(|keys| keys.num_rows() as u64).sum::<u64>(), counts.0, "all keys are known");
+    }
+}
+
+proptest! {
+    /// Against one row at a time: every value is taken, goes to the variant, or is left out and counted.
+    #[test]
+    fn no_value_is_lost(
+        values in prop::collection::vec(prop::option::of(prop_oneof![(-2_000_i64..2_000).prop_map(|n| n.to_string()), "[-+0-9 .a]{0,4}"]), 1..30),
+        policy in prop::sample::select(vec![Policy::Evolve, Policy::DiscardRow, Policy::DiscardValue]),
+    ) {
+        let size: ArrayRef = Arc::new(StringArray::from(values.clone()));
+        let ids = longs(&(0..).take(values.len()).collect::<Vec<_>>());
+        let batch = rows(vec![("id", ids), ("size", size)]);
+        let stream = stream(policy);
+        let admission = Admission::new(&stream, Some(&table(&[("id", Int64), ("size", Int64)])), batch.schema_ref()).unwrap();
+        let landed = admission.admit(&batch).unwrap();
+        let mut expected = Vec::new();
+        let (mut rows, mut single) = (0, 0);
+        for (id, text) in values.iter().enumerate() {
+            let number = text.as_ref().and_then(|text| text.parse::<i64>().ok().filter(|number| number.to_string() == *text));
+            let misfit = text.clone().filter(|_| number.is_none());
+            match policy {
+                Policy::DiscardRow if misfit.is_some() => {
+                    rows += 1;
+                    continue;
+                }
+                Policy::DiscardValue if misfit.is_some() => single += 1,
+                _ => {}
+            }
+            let mut cells = vec![json!(id), json!(number)];
+            if policy == Policy::Evolve {
+                cells.push(json!(misfit));
+            }
+            expected.push(cells);
+        }
+        let cells = |row| landed.columns().iter().map(|column| cell_json(column, row)).collect::<Vec<_>>();
+        prop_assert_eq!((0..landed.num_rows()).map(cells).collect::<Vec<_>>(), expected);
+        prop_assert_eq!(admission.omitted.counts(), (rows, single));
     }
 }

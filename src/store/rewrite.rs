@@ -1,0 +1,483 @@
+//! Writing a file anew for a few of its rows, at the cost of what changes.
+//!
+//! Row groups without a change are copied as they are, encoded and compressed, and so are the columns of other row groups in which no value changes. What
+//! remains is decoded and encoded one column of one row group at a time, which bounds the memory.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array, new_null_array};
+use arrow::compute::{interleave, take};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use bytes::{Buf, Bytes};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriter, ArrowWriterOptions, compute_leaves,
+};
+use parquet::arrow::async_writer::AsyncFileWriter;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use roaring::RoaringTreemap;
+
+use super::file::{Opened, Upload, columns_with_nan, parquet_error, unique, without, written};
+use super::{DataFile, StoreError, encode, types};
+
+/// What becomes of a file's rows. Positions count all rows of the file, also those that a deletion vector marks.
+pub(super) struct Edit {
+    /// Ascending positions in the file.
+    pub(super) replaced: Vec<u64>,
+    /// The rows that come in their place, in the same order, with the table's schema.
+    pub(super) rows: RecordBatch,
+    /// Ascending positions in the file, none of them replaced.
+    pub(super) removed: Vec<u64>,
+}
+
+/// Writes `file` anew as `<stem>-….parquet` with the columns of `schema`: rows keep their order, columns that the file lacks are null, rows that its
+/// deletion vector marks are left out. `None`: no row is left. Nobody sees the file until a commit names it.
+///
+/// Decoding and encoding are the caller's own work; files edited side by side need a task each. Memory: one row group as it is encoded, twice, and
+/// one column of it decoded.
+pub(super) async fn edit(
+    store: &Arc<dyn ObjectStore>,
+    table: &str,
+    stem: &str,
+    schema: &SchemaRef,
+    file: &DataFile,
+    edit: &Edit,
+) -> Result<Option<DataFile>, StoreError> {
+    let mut old = Opened::new(store, table, file, PageIndexPolicy::Optional).await?;
+    // Rows that were deleted before are removed as well.
+    let mut removed = std::mem::take(&mut old.deleted);
+    removed.extend(edit.removed.iter().copied());
+    if removed.len() >= old.rows() {
+        return Ok(None);
+    }
+    let path = unique(stem);
+    let failed = |source| parquet_error(table, &path, "write it", source);
+    let mut output = Output::begin(store, path.clone(), schema, &old).map_err(failed)?;
+    let mut start = 0;
+    for group in 0..old.metadata.metadata().num_row_groups() {
+        let metadata = old.metadata.metadata().row_group(group);
+        let end = start + metadata.num_rows().unsigned_abs();
+        let piece = Piece::new(start..end, edit, &removed);
+        start = end;
+        if piece.rows_left == 0 {
+            continue;
+        }
+        let ranges =
+            metadata.columns().iter().map(|chunk| chunk.byte_range()).map(|(from, length)| from..from + length).collect();
+        let chunks = old.bytes(ranges).await?;
+        output.add(&old, group, &chunks, schema, &piece)?;
+        output.upload().await.map_err(failed)?;
+    }
+    let mut with_nan = columns_with_nan(&edit.rows, &[]);
+    with_nan.extend(unbounded(schema, file));
+    output.finish(schema, &with_nan).await.map_err(failed).map(Some)
+}
+
+/// Columns of doubles whose statistics in `file` have no bounds although there may be some: where a NaN may be.
+fn unbounded(schema: &SchemaRef, file: &DataFile) -> Vec<usize> {
+    let stats = file.stats.as_deref().and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok()).unwrap_or_default();
+    let is_unbounded = |column: &usize| {
+        let field = schema.field(*column);
+        let is_null = stats["nullCount"][field.name()].as_u64().is_some_and(|nulls| nulls == file.rows_in_file());
+        *field.data_type() == DataType::Float64 && !is_null && stats["maxValues"][field.name()].is_null()
+    };
+    (0..schema.fields().len()).filter(is_unbounded).collect()
+}
+
+/// What becomes of the rows of one row group.
+struct Piece {
+    /// New rows, and where they are in the row group.
+    rows: RecordBatch,
+    replaced: UInt64Array,
+    /// For each row that is left: `(0, position)` of an old row or `(1, position)` of a new one. Empty if every row stays what it is.
+    sources: Vec<(usize, usize)>,
+    rows_left: usize,
+    rows_removed: usize,
+}
+
+impl Piece {
+    fn new(range: Range<u64>, edit: &Edit, removed: &RoaringTreemap) -> Self {
+        let count = (range.end - range.start) as usize;
+        let first = edit.replaced.partition_point(|position| *position < range.start);
+        let after = edit.replaced.partition_point(|position| *position < range.end);
+        let replaced: Vec<u64> = edit.replaced[first..after].iter().map(|position| position - range.start).collect();
+        let rows_left: usize = without(&[range.clone()], removed).iter().map(|kept| (kept.end - kept.start) as usize).sum();
+        let mut sources = Vec::new();
+        if rows_left < count || !replaced.is_empty() {
+            sources.extend((0..count).map(|row| (0, row)));
+            for (row, position) in replaced.iter().enumerate() {
+                sources[*position as usize] = (1, row);
+            }
+        }
+        if rows_left < count {
+            let mut position = range.start..;
+            sources.retain(|_| position.next().is_some_and(|position| !removed.contains(position)));
+        }
+        let rows = edit.rows.slice(first, after - first);
+        Self { rows, replaced: replaced.into(), sources, rows_left, rows_removed: count - rows_left }
+    }
+
+    /// The values of a column afterwards; `None` if they are the old ones.
+    fn values(&self, column: usize, old: &ArrayRef) -> Result<Option<ArrayRef>, ParquetError> {
+        let new = self.rows.column(column);
+        if self.sources.is_empty() || self.rows_removed == 0 && take(old, &self.replaced, None)?.as_ref() == new.as_ref() {
+            return Ok(None);
+        }
+        Ok(Some(interleave(&[old, new], &self.sources)?))
+    }
+}
+
+/// The file being written.
+struct Output {
+    path: Path,
+    writer: SerializedFileWriter<Vec<u8>>,
+    encoders: ArrowRowGroupWriterFactory,
+    upload: Upload,
+}
+
+impl Output {
+    fn begin(store: &Arc<dyn ObjectStore>, path: Path, schema: &SchemaRef, like: &Opened) -> Result<Self, ParquetError> {
+        let properties = encode::like(schema, like.metadata.metadata());
+        let options = ArrowWriterOptions::new().with_properties(properties);
+        let (writer, encoders) =
+            ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?.into_serialized_writer()?;
+        let upload = Upload::new(store, &path);
+        Ok(Self { path, writer, encoders, upload })
+    }
+
+    /// Writes one row group; `chunks`: the columns of the old one.
+    fn add(&mut self, old: &Opened, group: usize, chunks: &[Bytes], schema: &SchemaRef, piece: &Piece) -> Result<(), StoreError> {
+        let failed = |source| parquet_error(&old.table, &self.path, "write it", source);
+        let encoders = self.encoders.create_column_writers(self.writer.flushed_row_groups().len()).map_err(failed)?;
+        let descriptors = self.writer.schema_descr().columns().to_vec();
+        let mut output = self.writer.next_row_group().map_err(failed)?;
+        for (column, encoder) in encoders.into_iter().enumerate() {
+            let metadata = old.metadata.metadata().row_group(group);
+            let leaf = metadata.columns().iter().position(|chunk| chunk.column_path() == descriptors[column].path());
+            // What another program wrote in another form is encoded anew.
+            let copied = leaf.filter(|leaf| metadata.column(*leaf).column_descr() == descriptors[column].as_ref());
+            if let (Some(leaf), true) = (copied, piece.sources.is_empty()) {
+                copy(old, group, leaf, &chunks[leaf], &mut output).map_err(failed)?;
+                continue;
+            }
+            let field = schema.field(column);
+            let values = match leaf {
+                Some(leaf) => decode(old, group, leaf, &chunks[leaf], field)?,
+                None => new_null_array(field.data_type(), metadata.num_rows() as usize),
+            };
+            match (piece.values(column, &values).map_err(failed)?, copied) {
+                (None, Some(leaf)) => copy(old, group, leaf, &chunks[leaf], &mut output).map_err(failed)?,
+                (changed, _) => encode(encoder, field, &changed.unwrap_or(values), &mut output).map_err(failed)?,
+            }
+        }
+        output.close().map_err(failed)?;
+        Ok(())
+    }
+
+    /// Sends on what was written so far.
+    async fn upload(&mut self) -> Result<(), ParquetError> {
+        let bytes = std::mem::take(self.writer.inner_mut());
+        self.upload.write(bytes.into()).await
+    }
+
+    async fn finish(mut self, schema: &SchemaRef, with_nan: &[usize]) -> Result<DataFile, ParquetError> {
+        let metadata = self.writer.finish()?;
+        self.upload().await?;
+        self.upload.complete().await?;
+        Ok(written(schema, &self.path, self.writer.bytes_written(), &metadata, with_nan))
+    }
+}
+
+type GroupWriter<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
+
+/// Copies a column of a row group as it is.
+fn copy(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, output: &mut GroupWriter) -> Result<(), ParquetError> {
+    let metadata = old.metadata.metadata();
+    let chunk = metadata.row_group(group).column(leaf).clone();
+    let column_index = metadata.column_index().map(|index| index[group][leaf].clone());
+    let close = ColumnCloseResult {
+        bytes_written: bytes.len() as u64,
+        rows_written: metadata.row_group(group).num_rows().unsigned_abs(),
+        column_index: column_index.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)),
+        offset_index: metadata.offset_index().map(|index| index[group][leaf].clone()),
+        bloom_filter: None,
+        metadata: chunk,
+    };
+    let (start, _) = close.metadata.byte_range();
+    output.append_column(&Chunk { start, bytes: bytes.clone() }, close)
+}
+
+fn encode(
+    mut encoder: ArrowColumnWriter,
+    field: &Field,
+    values: &ArrayRef,
+    output: &mut GroupWriter,
+) -> Result<(), ParquetError> {
+    for leaf in compute_leaves(field, values)? {
+        encoder.write(&leaf)?;
+    }
+    encoder.close()?.append_to_row_group(output)
+}
+
+/// All values of a column of a row group.
+fn decode(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, field: &Field) -> Result<ArrayRef, StoreError> {
+    let metadata = old.metadata.metadata().row_group(group);
+    let (start, _) = metadata.column(leaf).byte_range();
+    let read = || {
+        let chunk = Chunk { start, bytes: bytes.clone() };
+        let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(chunk, old.metadata.clone())
+            .with_projection(ProjectionMask::leaves(old.metadata.parquet_schema(), [leaf]))
+            .with_row_groups(vec![group])
+            .with_batch_size(metadata.num_rows() as usize)
+            .build()?;
+        let batch = batches.next().transpose()?.filter(|batch| batch.num_rows() as i64 == metadata.num_rows());
+        batch.map(|batch| batch.column(0).clone()).ok_or_else(|| ParquetError::EOF(format!("row group {group} is cut short")))
+    };
+    types::cast(&old.table, field, &read().map_err(old.failed("read it"))?)
+}
+
+/// A part of a file, at its place in the file.
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn after(&self, position: u64) -> Result<Bytes, ParquetError> {
+        let skipped = position.checked_sub(self.start).filter(|skipped| *skipped <= self.bytes.len() as u64);
+        let skipped = skipped.ok_or_else(|| ParquetError::EOF(format!("byte {position} is not in the column")))?;
+        Ok(self.bytes.slice(skipped as usize..))
+    }
+}
+
+impl Length for Chunk {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Chunk {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.after(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let rest = self.after(start)?;
+        let cut = || ParquetError::EOF(format!("{length} bytes from byte {start} are not in the column"));
+        if length <= rest.len() { Ok(rest.slice(..length)) } else { Err(cut()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant as Clock;
+
+    use arrow::array::{Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use futures::TryStreamExt;
+    use object_store::memory::InMemory;
+    use proptest::prelude::*;
+
+    use super::super::file::{FileWriter, Located, read_columns, read_file, read_rows};
+    use super::super::testing::*;
+    use super::super::vector::mark;
+    use super::*;
+
+    type Row = (i64, Option<String>, Option<f64>);
+
+    fn batch(rows: &[Row]) -> RecordBatch {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)))),
+            ("what", Arc::new(rows.iter().map(|row| row.1.clone()).collect::<StringArray>())),
+            ("share", Arc::new(rows.iter().map(|row| row.2).collect::<Float64Array>())),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    async fn rows_in(store: &Arc<dyn ObjectStore>, file: &DataFile, schema: &SchemaRef) -> Vec<String> {
+        let batches: Vec<RecordBatch> = read_file(store.clone(), TABLE.into(), file, schema.clone()).try_collect().await.unwrap();
+        batches.iter().flat_map(lines).collect()
+    }
+
+    /// What happens to a row.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Fate {
+        Stays,
+        SetsText,
+        SetsAll,
+        Removed,
+        /// Marked by a deletion vector before.
+        Deleted,
+    }
+
+    fn case() -> impl Strategy<Value = (Vec<(Row, Fate)>, usize, bool)> {
+        let share = prop_oneof![Just(None), (-5_i32..5).prop_map(|n| Some(f64::from(n))), Just(Some(f64::NAN))];
+        let row = (0_i64..9, prop::option::of("[a-c]{0,3}"), share);
+        let fate = prop_oneof![
+            9 => Just(Fate::Stays), 1 => Just(Fate::SetsText), 1 => Just(Fate::SetsAll), 1 => Just(Fate::Removed), 1 => Just(Fate::Deleted)
+        ];
+        (prop::collection::vec((row, fate), 1..80), 1_usize..12, any::<bool>())
+    }
+
+    async fn check(rows: Vec<(Row, Fate)>, group: usize, adds_column: bool) {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let old: Vec<Row> = rows.iter().map(|(row, _)| row.clone()).collect();
+        let positions = |of: &[Fate]| (0..rows.len()).filter(|n| of.contains(&rows[*n].1)).map(|n| n as u64).collect::<Vec<_>>();
+        let new = |(row, fate): &(Row, Fate)| match fate {
+            Fate::SetsText => Some((row.0, Some("new".to_owned()), row.2)),
+            Fate::SetsAll => Some((row.0 + 100, None, Some(0.5))),
+            _ => None,
+        };
+        let mut replacing = batch(&rows.iter().filter_map(new).collect::<Vec<_>>());
+        let after =
+            |row: &(Row, Fate)| (!matches!(row.1, Fate::Removed | Fate::Deleted)).then(|| new(row).unwrap_or(row.0.clone()));
+        let left: Vec<Row> = rows.iter().filter_map(after).collect();
+        let mut expected = batch(&left);
+        if adds_column {
+            replacing = with_quantity(&replacing, vec![7; replacing.num_rows()]);
+            let quantity = |row: &(Row, Fate)| after(row).map(|_| new(row).map(|_| 7));
+            let quantities: ArrayRef = Arc::new(rows.iter().filter_map(quantity).collect::<arrow::array::Int32Array>());
+            let columns = expected.columns().iter().cloned().chain([quantities]).collect();
+            expected = RecordBatch::try_new(replacing.schema(), columns).unwrap();
+        }
+        let mut file = file_of(&store, &batch(&old), group).await;
+        let deleted = positions(&[Fate::Deleted]);
+        if !deleted.is_empty() && deleted.len() < rows.len() {
+            file = mark(&store, &name(TABLE), vec![(file, deleted)]).await.unwrap().remove(0).unwrap();
+        } else if !deleted.is_empty() {
+            return;
+        }
+        let live = (0..rows.len()).filter(|n| file.deletion_vector.is_none() || rows[*n].1 != Fate::Deleted).map(|n| n as u64);
+        let found = read_columns(store.clone(), TABLE.into(), &file, batch(&old).schema()).try_collect::<Vec<_>>().await.unwrap();
+        assert_eq!(found.iter().flat_map(|found| found.positions.clone()).collect::<Vec<_>>(), live.collect::<Vec<_>>());
+        let all = lines(&batch(&old));
+        let at = |located: &Located| located.positions.iter().map(|n| all[*n as usize].clone()).collect::<Vec<_>>();
+        assert!(found.iter().all(|found| lines(&found.rows) == at(found)));
+        let change = Edit {
+            replaced: positions(&[Fate::SetsText, Fate::SetsAll]),
+            rows: replacing.clone(),
+            removed: positions(&[Fate::Removed]),
+        };
+        let schema = replacing.schema();
+        let edited = edit(&store, TABLE, "raw/erp__orders/p-2", &schema, &file, &change).await.unwrap();
+        assert_eq!(edited.is_some(), !left.is_empty());
+        let Some(edited) = edited else { return };
+        assert_eq!((edited.rows, edited.rows_in_file()), (left.len() as u64, left.len() as u64));
+        assert_eq!(rows_in(&store, &edited, &schema).await, lines(&expected));
+        let odd: Vec<u64> = (0..left.len() as u64).filter(|n| n % 2 == 1).collect();
+        let some = read_rows(store.clone(), TABLE.into(), &edited, schema.clone(), odd.clone());
+        let some: Vec<_> = some.try_collect::<Vec<_>>().await.unwrap();
+        assert_eq!(some.iter().flat_map(|found| found.positions.clone()).collect::<Vec<_>>(), odd);
+        let expected = lines(&expected);
+        let expected: Vec<_> = odd.iter().map(|n| expected[*n as usize].clone()).collect();
+        assert_eq!(some.iter().flat_map(|found| lines(&found.rows)).collect::<Vec<_>>(), expected);
+
+        let stats: serde_json::Value = serde_json::from_str(edited.stats.as_deref().unwrap()).unwrap();
+        assert_eq!(stats["numRecords"], left.len());
+        assert_eq!(stats["nullCount"]["what"], left.iter().filter(|row| row.1.is_none()).count());
+        let (least, most) = (stats["minValues"]["id"].as_i64().unwrap(), stats["maxValues"]["id"].as_i64().unwrap());
+        assert!(left.iter().all(|row| (least..=most).contains(&row.0)), "{stats}");
+        if let (Some(least), Some(most)) = (stats["minValues"]["share"].as_f64(), stats["maxValues"]["share"].as_f64()) {
+            assert!(left.iter().filter_map(|row| row.2).all(|share| (least..=most).contains(&share)), "{stats} {left:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn an_edited_file_holds_what_it_should((rows, group, adds_column) in case()) {
+            futures::executor::block_on(check(rows, group, adds_column));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_change_is_copied() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let rows = batch(&(0..40).map(|id| (id, Some(format!("text {id}")), Some(0.25))).collect::<Vec<_>>());
+        let file = file_of(&store, &rows, 10).await;
+        let new = batch(&[(13, Some("other".into()), Some(0.25))]);
+        let change = Edit { replaced: vec![13], rows: new, removed: vec![25] };
+        let edited = edit(&store, TABLE, "p", &rows.schema(), &file, &change).await.unwrap().unwrap();
+        let chunks = async |file: &DataFile| {
+            let mut opened = Opened::new(&store, TABLE, file, PageIndexPolicy::Required).await.unwrap();
+            let metadata = opened.metadata.metadata().clone();
+            let ranges = metadata.row_groups().iter().flat_map(|group| group.columns()).map(|chunk| chunk.byte_range());
+            let ranges = ranges.map(|(start, length)| start..start + length).collect();
+            opened.bytes(ranges).await.unwrap()
+        };
+        let (before, after) = (chunks(&file).await, chunks(&edited).await);
+        let same: Vec<bool> = before.iter().zip(&after).map(|(before, after)| before == after).collect();
+        let (copied, none, text) = ([true; 3], [false; 3], [true, false, true]);
+        assert_eq!(same, [copied, text, none, copied].concat());
+    }
+
+    /// What rewriting costs; prints, asserts nothing about time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "a measurement"]
+    async fn measure() {
+        const ROWS: u64 = 1_000_000;
+        let bench = Bench::new().await;
+        let store = bench.store.object_store();
+        let random = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 11;
+        let rows = |ids: Vec<u64>, round: u64| {
+            let columns: Vec<(&str, ArrayRef)> = vec![
+                ("id", Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| *id as i64 * 7)))),
+                ("x", Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| random(id + round) as f64 / 1e3)))),
+                ("n", Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| random(id ^ round) as i64 % 1_000_000)))),
+                (
+                    "t",
+                    Arc::new(StringArray::from_iter_values(
+                        ids.iter().map(|id| format!("text {}", random(*id + round) % 100_000)),
+                    )),
+                ),
+                (
+                    "at",
+                    Arc::new(
+                        TimestampMicrosecondArray::from_iter_values(
+                            ids.iter().map(|id| random(id + round) as i64 % 1_700_000_000_000_000),
+                        )
+                        .with_timezone("UTC"),
+                    ),
+                ),
+            ];
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+        };
+        let all = rows((0..ROWS).collect(), 1);
+        let schema = all.schema();
+        let mut writer = FileWriter::new(store.clone(), TABLE, "raw/erp__orders/p-1".into(), schema.clone());
+        writer.write(&all).await.unwrap();
+        let file = writer.finish().await.unwrap().remove(0);
+        let replaced = |count: u64, every: u64| (0..count).map(|n| n * every).collect::<Vec<_>>();
+        for (what, positions) in [("10,000 random", replaced(10_000, 100)), ("6,000 clustered", replaced(6_000, 1))] {
+            let new = Edit { rows: rows(positions.clone(), 2), replaced: positions, removed: Vec::new() };
+            let new = Arc::new(new);
+            let start = (Clock::now(), cpu_s());
+            let edits = (0..4).map(|_| {
+                let (store, schema, file, new) = (store.clone(), schema.clone(), file.clone(), new.clone());
+                async move {
+                    for _ in 0..2 {
+                        edit(&store, TABLE, "raw/erp__orders/p-2", &schema, &file, &new).await.unwrap();
+                    }
+                }
+            });
+            let edits: Vec<_> = edits.map(tokio::spawn).collect();
+            futures::future::try_join_all(edits).await.unwrap();
+            println!(
+                "{what} of {ROWS} in each of 8 files ({} bytes), four at a time: {:?}, {:.2} s CPU",
+                file.size_bytes,
+                start.0.elapsed(),
+                cpu_s() - start.1
+            );
+        }
+    }
+}
