@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use loopline::base::{Diagnose, Operation, Row, RowChange};
 use loopline::connect::{self, ConnectError, CursorValue, Extent, Outcome, Source, cell_json};
-use loopline::project::{Connector, Cursor, CursorKind, Load, Protocol, SecretSource, Stale, Stream, System};
+use loopline::project::{Connector, Cursor, CursorKind, Load, Policy, Protocol, SecretSource, Stale, Stream, System};
 use serde_json::{Value, json};
 
 fn system(url: &str, zone: Option<chrono_tz::Tz>) -> System {
@@ -259,6 +259,32 @@ async fn sqlite_errors_name_the_place_and_the_way_out() {
     for (script, stream, expected) in cases {
         let message = sqlite_error(&script, &stream, None).await;
         assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn sqlite_values_that_do_not_fit_are_left_out_as_the_contract_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let script =
+        "create table items (id int, qty decimal(4,1)); insert into items values (1, 1), (2, 0.25), (3, null), (4, 99999)";
+    sqlite(folder.path(), script);
+    let source = connect::source(&system("sqlite:plant.db", None), folder.path()).await.unwrap();
+    let mut stream = stream("items", &["id"]);
+    for (policy, kept) in [
+        (Policy::DiscardRow, json!([[1, "1"], [3, null]])),
+        (Policy::DiscardValue, json!([[1, "1"], [2, null], [3, null], [4, null]])),
+    ] {
+        stream.contract.values = policy;
+        let reading = source.read(&stream, Extent::Whole).await.unwrap();
+        let discards = reading.discards.clone();
+        let batches: Vec<_> = reading.rows().try_collect().await.unwrap();
+        let rows = batches.iter().flat_map(|batch| {
+            (0..batch.num_rows()).map(move |row| json!([cell_json(batch.column(0), row), cell_json(batch.column(1), row)]))
+        });
+        assert_eq!(rows.collect::<Value>(), kept);
+        let noted: Vec<_> = discards.take().into_iter().map(|noted| (noted.key, noted.reason)).collect();
+        let reason = |text: &str| format!("\"{text}\" does not fit decimal(4,1)");
+        assert_eq!(noted, [("id=2".to_owned(), reason("0.25")), ("id=4".to_owned(), reason("99999"))]);
     }
 }
 
