@@ -20,7 +20,7 @@ use super::{Done, run as pipeline};
 /// Makes a simulated plant (CRM, ERP, MES and WMS as real databases), runs the loop on it and serves the dashboard
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  loopline demo                          make the plant, run the loop, serve http://127.0.0.1:8080\n  loopline demo --no-serve\n  loopline demo --advance 1d             let a day pass in the plant, then run the loop again\n  loopline demo --fresh --seed 7         another plant, from the beginning\n  PGPASSWORD=… loopline demo --on postgres://user@localhost/demo\n\nThe same seed, scale and day make the same databases. Look at the project's files: the plant's are yours to change."
+    after_help = "Examples:\n  loopline demo                          make the plant, run the loop, serve http://127.0.0.1:8080\n  loopline demo --no-serve\n  loopline demo --advance 1d             let a day pass in the plant, then run the loop again\n  loopline demo --fresh --seed 7         another plant, from the beginning\n  PGPASSWORD=… loopline demo --on postgres://user@localhost/demo\n  MYSQL_PWD=… loopline demo --on mysql://user@localhost/demo\n\nThe same seed, scale and day make the same databases. Look at the project's files: the plant's are yours to change."
 )]
 pub(super) struct Arguments {
     /// The demo's folder [default: this project if there is one, else ./loopline-demo]
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// Another seed makes another plant
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Put the databases into PostgreSQL; the password comes from PGPASSWORD
+    /// Put the databases into PostgreSQL, MySQL or MariaDB; the password comes from PGPASSWORD or MYSQL_PWD
     #[arg(long, value_name = "URL")]
     on: Option<String>,
     /// The day on which the history ends [default: today]

@@ -9,8 +9,10 @@ mod chosen;
 mod declared;
 mod error;
 mod instant;
+mod mysql;
 mod postgres;
 mod sqlite;
+mod task;
 mod value;
 
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ pub async fn source(system: &System, root: &Path) -> Result<Box<dyn Source>, Con
     match scheme(system)? {
         Scheme::Sqlite => Ok(Box::new(sqlite::Source::open(system, root).await?)),
         Scheme::Postgres => Ok(Box::new(postgres::Source::open(system, secret(system)?).await?)),
+        Scheme::Mysql => Ok(Box::new(mysql::Source::open(system, secret(system)?).await?)),
     }
 }
 
@@ -44,6 +47,7 @@ pub async fn target(system: &System, root: &Path) -> Result<Box<dyn Target>, Con
     match scheme(system)? {
         Scheme::Sqlite => Ok(Box::new(sqlite::Target::open(system, root).await?)),
         Scheme::Postgres => Ok(Box::new(postgres::Target::open(system, secret(system)?).await?)),
+        Scheme::Mysql => Ok(Box::new(mysql::Target::open(system, secret(system)?).await?)),
     }
 }
 
@@ -51,6 +55,7 @@ pub async fn target(system: &System, root: &Path) -> Result<Box<dyn Target>, Con
 enum Scheme {
     Sqlite,
     Postgres,
+    Mysql,
 }
 
 fn scheme(system: &System) -> Result<Scheme, ConnectError> {
@@ -60,10 +65,12 @@ fn scheme(system: &System) -> Result<Scheme, ConnectError> {
     match system.url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Scheme::Sqlite),
         Some("postgres" | "postgresql") => Ok(Scheme::Postgres),
+        Some("mysql" | "mariadb") => Ok(Scheme::Mysql),
         _ => Err(ConnectError::Address {
             system: system.name.clone(),
             what: "its address names no database that protocol \"sql\" can speak to".into(),
-            hint: "write url = \"sqlite:path\" or \"postgres://user@host:port/database\"".into(),
+            hint: "write url = \"sqlite:path\", \"postgres://user@host:port/database\" or \"mysql://user@host:port/database\""
+                .into(),
         }),
     }
 }

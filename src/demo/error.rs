@@ -43,12 +43,19 @@ pub enum DemoError {
         #[source]
         source: tokio_postgres::Error,
     },
+    #[error("demo: system \"{system}\", table \"{table}\"")]
+    Mysql {
+        system: &'static str,
+        table: String,
+        #[source]
+        source: mysql_async::Error,
+    },
     #[error("demo: system \"{system}\": cannot connect to {url}")]
     Connect {
         system: &'static str,
         url: String,
         #[source]
-        source: tokio_postgres::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("demo: a background task of the demo plant stopped")]
     Task(#[source] tokio::task::JoinError),
@@ -66,10 +73,12 @@ impl Diagnose for DemoError {
         match self {
             Self::Option { hint, .. } => Some(hint.clone()),
             Self::Missing { .. } | Self::State { .. } => Some("run `loopline demo` in this folder to make one".into()),
-            Self::Sqlite { .. } | Self::Postgres { .. } => {
+            Self::Sqlite { .. } | Self::Postgres { .. } | Self::Mysql { .. } => {
                 Some("run `loopline demo` again: it drops and remakes its own tables".into())
             }
-            Self::Connect { .. } => Some("is the server running, and does PGPASSWORD hold the password?".into()),
+            Self::Connect { .. } => {
+                Some("is the server running, and does PGPASSWORD (MySQL: MYSQL_PWD) hold the password?".into())
+            }
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The demo plant: writes and advances real source databases.
 //!
 //! A plant is simulated day by day ([`sim`]) and its records are written as four products that do not look alike ([`product`]) into SQLite
-//! files or PostgreSQL schemas ([`load`]). Nothing is a mock: the hub reads and writes these databases as it would a customer's, and the
+//! files, PostgreSQL schemas or MySQL databases ([`load`]). Nothing is a mock: the hub reads and writes these databases as it would a customer's, and the
 //! next simulated day works on from what it finds there ([`feedback`]).
 //!
 //! The same seed, scale and day make the same rows. What is open is kept beside the clock, in `.loopline/demo/`.
@@ -47,7 +47,7 @@ const DAYS_MAX: u32 = 366;
 pub async fn create(options: &DemoOptions) -> Result<DemoSummary, DemoError> {
     let settings = Settings::new(options)?;
     let urls = Settings::urls(settings.on.as_deref());
-    let project = embed::write_project(&settings.dir, &urls, settings.on.as_ref().and_then(|_| options::secret()))?;
+    let project = embed::write_project(&settings.dir, &urls, settings.on.as_deref().and_then(options::secret))?;
     let state = State {
         seed: settings.seed,
         on: settings.on.clone(),
@@ -58,7 +58,7 @@ pub async fn create(options: &DemoOptions) -> Result<DemoSummary, DemoError> {
     };
     let dir = settings.dir.clone();
     let (mut state, written) = match settings.on.clone() {
-        Some(url) => write::create_postgres(state, settings.scale, &url).await?,
+        Some(url) => write::create_server(state, settings.scale, &url).await?,
         None => {
             let folder = folder(&dir);
             blocking(move || write::create_sqlite(state, settings.scale, &folder)).await?
@@ -82,7 +82,7 @@ pub async fn advance(options: &DemoOptions, days: u32) -> Result<DemoSummary, De
     for _ in 0..days {
         let (rows, requests);
         (state, rows, requests) = match state.on.clone() {
-            Some(url) => write::advance_postgres(state, &url).await?,
+            Some(url) => write::advance_server(state, &url).await?,
             None => {
                 let folder = folder(&dir);
                 blocking(move || write::advance_sqlite(state, &folder)).await?

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::DemoError;
 use super::embed::ProjectFiles;
+use super::load::mysql;
 use super::plant::Plant;
 use super::product::{PRODUCTS, keys};
 use crate::base::time::Instant;
@@ -25,7 +26,8 @@ pub struct DemoOptions {
     pub scale: u32,
     /// Two runs with the same seed, scale and day make the same databases.
     pub seed: u64,
-    /// `postgres://user@host:port/database` for four schemas there; `None` for SQLite files in the folder.
+    /// `postgres://user@host:port/database` for four schemas there, `mysql://user@host:port/name` for four databases whose names begin with that
+    /// one; `None` for SQLite files in the folder.
     pub on: Option<String>,
     /// The day on which the history ends (at 06:00 UTC); `None` for today.
     pub today: Option<NaiveDate>,
@@ -109,16 +111,23 @@ impl Settings {
         PRODUCTS
             .iter()
             .map(|product| match on {
-                Some(url) => format!("{url}?schema={}", schema(product.system)),
+                Some(url) if mysql::speaks(url) => {
+                    let server = url.rsplit_once('/').map_or(url, |(server, _)| server);
+                    format!("{server}/{}", schema(url, product.system))
+                }
+                Some(url) => format!("{url}?schema={}", schema(url, product.system)),
                 None => format!("sqlite:.loopline/demo/{}.sqlite", product.system),
             })
             .collect()
     }
 }
 
-/// The schema of a system in PostgreSQL.
-pub fn schema(system: &str) -> String {
-    format!("loopline_demo_{system}")
+/// The schema of a system in PostgreSQL, its database in MySQL.
+pub fn schema(url: &str, system: &str) -> String {
+    match url.rsplit_once('/') {
+        Some((_, name)) if mysql::speaks(url) => format!("{name}_loopline_demo_{system}"),
+        _ => format!("loopline_demo_{system}"),
+    }
 }
 
 /// The folder of the plant's own files.
@@ -126,25 +135,26 @@ pub fn folder(dir: &Path) -> PathBuf {
     dir.join(".loopline").join("demo")
 }
 
-/// The variable with the password of the databases, if it is set.
-pub fn secret() -> Option<&'static str> {
-    std::env::var_os("PGPASSWORD").map(|_| "PGPASSWORD")
+/// The variable with the password of the databases at `url`, if it is set.
+pub fn secret(url: &str) -> Option<&'static str> {
+    let name = if mysql::speaks(url) { "MYSQL_PWD" } else { "PGPASSWORD" };
+    std::env::var_os(name).map(|_| name)
 }
 
 fn check_url(text: &str) -> Result<(), DemoError> {
     let refuse = |what: &str, hint: &str| Err(DemoError::Option { what: what.into(), hint: hint.into() });
-    const FORM: &str = "give postgres://user@host:port/database";
+    const FORM: &str = "give postgres://user@host:port/database or mysql://user@host:port/name";
     let Ok(url) = Url::parse(text) else { return refuse("the address of the databases is not a URL", FORM) };
     if url.password().is_some() {
-        return refuse("the address of the databases holds a password", "put it into PGPASSWORD instead");
+        return refuse("the address of the databases holds a password", "put it into PGPASSWORD (MySQL: MYSQL_PWD) instead");
     }
-    if !matches!(url.scheme(), "postgres" | "postgresql") {
-        return refuse("the databases can only be in PostgreSQL", FORM);
+    if !matches!(url.scheme(), "postgres" | "postgresql" | "mysql" | "mariadb") {
+        return refuse("the databases can only be in PostgreSQL, MySQL or MariaDB", FORM);
     }
     if url.query().is_some()
         || url.fragment().is_some()
         || url.path().trim_matches('/').is_empty()
-        || text.contains(['"', '\\', '\n'])
+        || text.contains(['"', '\'', '`', '\\', '\n'])
     {
         return refuse("the address of the databases is more, or less, than a database", FORM);
     }
@@ -173,7 +183,10 @@ mod tests {
         assert_eq!(refused(1, None, "9026-01-01"), "demo: day 9026-01-01 is out of range");
         let message = refused(1, Some("postgres://me:secret@host/db"), "2026-01-01");
         assert_eq!(message, "demo: the address of the databases holds a password");
-        assert_eq!(refused(1, Some("mysql://host/db"), "2026-01-01"), "demo: the databases can only be in PostgreSQL");
+        assert_eq!(
+            refused(1, Some("mssql://host/db"), "2026-01-01"),
+            "demo: the databases can only be in PostgreSQL, MySQL or MariaDB"
+        );
         assert!(refused(1, Some("postgres://host"), "2026-01-01").contains("more, or less"));
     }
 }

@@ -7,7 +7,7 @@ use chrono::Days;
 use super::embed;
 use super::feedback::{Feedback, QUERIES};
 use super::load::copy::CopyBuffer;
-use super::load::postgres::PostgresSchema;
+use super::load::server;
 use super::load::sqlite::SqliteFile;
 use super::options::{State, folder, schema};
 use super::product::{PRODUCTS, Product, View};
@@ -137,12 +137,13 @@ fn next_day(
     Ok(ordered)
 }
 
-/// Simulates `scale` plants into new schemas.
-pub async fn create_postgres(mut state: State, scale: u32, url: &str) -> Result<(State, Rows), DemoError> {
+/// Simulates `scale` plants into new schemas on a server.
+pub async fn create_server(mut state: State, scale: u32, url: &str) -> Result<(State, Rows), DemoError> {
     let mut schemas = Vec::new();
     for product in &PRODUCTS {
-        let opened = PostgresSchema::open(product.system, url, &schema(product.system)).await?;
-        opened.create(&schema(product.system), product.tables).await?;
+        let schema = schema(url, product.system);
+        let mut opened = server(product.system, url, &schema).await?;
+        opened.create(&schema, product.tables).await?;
         schemas.push((opened, CopyBuffer::default()));
     }
     for number in 0..scale {
@@ -170,7 +171,7 @@ pub async fn create_postgres(mut state: State, scale: u32, url: &str) -> Result<
     let now = state.now();
     let mut rows = Rows::default();
     rows.iter_mut().zip(&schemas).for_each(|(rows, (_, buffer))| *rows = buffer.rows);
-    let finishing = schemas.into_iter().zip(&PRODUCTS).map(|((schema, _), product)| async move {
+    let finishing = schemas.into_iter().zip(&PRODUCTS).map(|((mut schema, _), product)| async move {
         schema.set_clock(now).await?;
         schema.finish(product.tables).await?;
         schema.commit().await
@@ -190,10 +191,10 @@ fn fill(sim: &Sim<'_>, since: Option<i64>, mut buffers: Vec<CopyBuffer>) -> Resu
 }
 
 /// One more day in the schemas.
-pub async fn advance_postgres(mut state: State, url: &str) -> Result<(State, Rows, usize), DemoError> {
+pub async fn advance_server(mut state: State, url: &str) -> Result<(State, Rows, usize), DemoError> {
     let (mut schemas, mut buffers) = (Vec::new(), Vec::new());
     for product in &PRODUCTS {
-        let opened = PostgresSchema::open(product.system, url, &schema(product.system)).await?;
+        let mut opened = server(product.system, url, &schema(url, product.system)).await?;
         buffers.push(opened.buffer(product.tables).await?);
         schemas.push(opened);
     }
@@ -216,7 +217,7 @@ pub async fn advance_postgres(mut state: State, url: &str) -> Result<(State, Row
     let now = state.now();
     let mut rows = Rows::default();
     rows.iter_mut().zip(&filled).for_each(|(rows, buffer)| *rows = buffer.rows);
-    let merging = schemas.into_iter().zip(filled).map(|(schema, buffer)| async move {
+    let merging = schemas.into_iter().zip(filled).map(|(mut schema, buffer)| async move {
         schema.merge(&buffer.copies).await?;
         schema.set_clock(now).await?;
         schema.commit().await

@@ -89,7 +89,8 @@ pub enum Strategy {
 pub struct System {
     pub name: String,
     pub connector: Arc<Connector>,
-    /// Address without any secret: `sqlite:crm.db` (path relative to the project), `postgres://user@host:port/database?schema=x`.
+    /// Address without any secret: `sqlite:crm.db` (path relative to the project), `postgres://user@host:port/database?schema=x`,
+    /// `mysql://user@host:port/database`.
     pub url: String,
     pub secret: Option<SecretSource>,
     /// Zone of the source's timestamps without zone; the system's own wins over the connector's.

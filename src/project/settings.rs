@@ -24,7 +24,7 @@ const RETRIES_MAX: u64 = 20; // with growing pauses, more would last for days
 /// Schemes of object stores.
 const STORE_SCHEMES: [&str; 6] = ["s3", "gs", "az", "abfs", "abfss", "file"];
 /// Schemes of the systems that can be spoken to.
-const SYSTEM_SCHEMES: [&str; 3] = ["sqlite", "postgres", "postgresql"];
+const SYSTEM_SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 
 /// What `loopline.toml` says, resolved.
 pub(super) struct Settings {
@@ -135,7 +135,7 @@ fn read_system(name: &Located<String>, section: Section, context: &Context) -> O
         let hint = suggest(&connector.value, "connectors", context.names.connectors.iter().map(String::as_str));
         section.problem(connector.line, format!("there is no folder connectors/{}", connector.value), hint);
     }
-    let url = section.required("url", "\"postgres://user@host:5432/database\" (or sqlite:path)", section.text("url"));
+    let url = section.required("url", "\"postgres://user@host:5432/database\" (or mysql://…, sqlite:path)", section.text("url"));
     if let Some(url) = &url {
         check_url(url, &section);
     }
@@ -200,8 +200,8 @@ fn read_load(section: Section) -> Load {
 fn check_url(url: &Located<String>, section: &Section) {
     let scheme = url.value.split(':').next().unwrap_or_default();
     if !SYSTEM_SCHEMES.contains(&scheme) || !url.value.contains(':') {
-        // No guess at a near one: mysql is not a misspelt sqlite.
-        let hint = "write sqlite:path/to/file.db or postgres://user@host:5432/database";
+        // No guess at a near one: mssql is not a misspelt mysql.
+        let hint = "write sqlite:path/to/file.db, postgres://user@host:5432/database or mysql://user@host:3306/database";
         section.problem(url.line, format!("\"{scheme}:\" is not an address that can be spoken to"), Some(hint.into()));
         return;
     }
@@ -218,7 +218,10 @@ fn check_url(url: &Located<String>, section: &Section) {
         section.problem(url.line, "the address holds a password", Some(hint.into()));
         return;
     }
-    let example = "write postgres://user@host:5432/database, with ?schema=name if it is not public";
+    let example = match scheme {
+        "mysql" | "mariadb" => "write mysql://user@host:3306/database",
+        _ => "write postgres://user@host:5432/database, with ?schema=name if it is not public",
+    };
     match Url::parse(&url.value) {
         Err(error) => section.problem(url.line, format!("the address is not valid: {error}"), Some(example.into())),
         Ok(parsed) => {

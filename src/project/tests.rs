@@ -186,7 +186,7 @@ fn a_valid_project_is_read_as_it_is_written() {
 #[test]
 fn every_error_of_every_file_is_reported_at_once() {
     let root = valid();
-    write(root.path(), "loopline.toml", "strategi = \"order-driven\"\nstore = 3\n[systems.erp]\nurl = \"mysql://x\"\n");
+    write(root.path(), "loopline.toml", "strategi = \"order-driven\"\nstore = 3\n[systems.erp]\nurl = \"mssql://x\"\n");
     write(root.path(), "pipelines/plan.toml", "pull = [\"epr\"]\nbuild = [\"smc\", \"erp.itms\"]\n");
     assert_snapshot!(messages(root.path()), @r#"
     loopline.toml:1: "strategy" is missing
@@ -196,8 +196,8 @@ fn every_error_of_every_file_is_reported_at_once() {
     loopline.toml:2: "store" must be text, not an integer
     loopline.toml:3: system "erp": "connector" is missing
     hint: add connector = "the name of a folder in connectors/"
-    loopline.toml:4: system "erp": "mysql:" is not an address that can be spoken to
-    hint: write sqlite:path/to/file.db or postgres://user@host:5432/database
+    loopline.toml:4: system "erp": "mssql:" is not an address that can be spoken to
+    hint: write sqlite:path/to/file.db, postgres://user@host:5432/database or mysql://user@host:3306/database
     pipelines/plan.toml:1: pull: there is no system "epr" in loopline.toml
     hint: did you mean "erp"?
     pipelines/plan.toml:2: build: there is no schema or table "smc"
@@ -253,7 +253,7 @@ fn settings_messages() {
     "#);
     assert_snapshot!(settings("postgres://", "odbc://"), @r#"
     loopline.toml:10: system "erp": "odbc:" is not an address that can be spoken to
-    hint: write sqlite:path/to/file.db or postgres://user@host:5432/database
+    hint: write sqlite:path/to/file.db, postgres://user@host:5432/database or mysql://user@host:3306/database
     "#);
     assert_snapshot!(settings("./.loopline", "s4://bucket"), @r#"
     loopline.toml:2: store: "s4://" is not a kind of store

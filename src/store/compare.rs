@@ -87,11 +87,7 @@ impl Store {
         let stored = Arc::new(stored);
         stored.scan(&intake.join).await?;
         let join = std::mem::replace(&mut *intake.join.lock().unwrap_or_else(PoisonError::into_inner), Join::new(folder, 0));
-        let sort = move || {
-            let mut diff = Diff::new(Rules { last_wins: true, ..Rules::default() });
-            join.each(&mut |entries: &[Entry]| diff.add(entries)).map(|()| diff)
-        };
-        let diff = tokio::task::spawn_blocking(sort).await.map_err(|source| StoreError::Task { table: name, source })??;
+        let diff = Diff::of(&name, join, Rules { last_wins: true, ..Rules::default() }).await?;
         let mut comparison = Comparison {
             source_rows: reading.rows,
             table_rows: stored.list.iter().map(|file| file.rows).sum(),

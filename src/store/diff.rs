@@ -2,7 +2,8 @@
 
 use roaring::RoaringBitmap;
 
-use super::join::Entry;
+use super::StoreError;
+use super::join::{Entry, Join};
 
 /// Rows that replace one in its place, kept one by one up to this many; more are taken out and written elsewhere. 16 bytes each.
 const PAIRS_MAX: usize = 1 << 20;
@@ -112,7 +113,7 @@ fn spot(entry: &Entry) -> Spot {
 }
 
 impl Diff {
-    pub(super) fn new(rules: Rules) -> Self {
+    fn new(rules: Rules) -> Self {
         Self { rules, pairs: Some(Vec::new()), ..Self::default() }
     }
 
@@ -121,8 +122,31 @@ impl Diff {
         Self { inserted, content, ..Self::new(Rules::default()) }
     }
 
+    /// What a join finds.
+    pub(super) async fn of(table: &str, join: Join, rules: Rules) -> Result<Self, StoreError> {
+        let parts = join.fold(table, || Self::new(rules), Self::add).await?;
+        Ok(parts.into_iter().reduce(Self::and).unwrap_or_else(|| Self::new(rules)))
+    }
+
+    fn and(self, other: Self) -> Self {
+        let pairs = self.pairs.zip(other.pairs).map(|(mut pairs, others)| {
+            pairs.extend(others);
+            pairs
+        });
+        Self {
+            rules: self.rules,
+            inserted: self.inserted.union(&other.inserted),
+            updated: self.updated.union(&other.updated),
+            replaced: self.replaced.union(&other.replaced),
+            gone: self.gone.union(&other.gone),
+            pairs: pairs.filter(|pairs| pairs.len() <= PAIRS_MAX),
+            clash: self.clash.into_iter().chain(other.clash).min(),
+            content: self.content.wrapping_add(other.content),
+        }
+    }
+
     /// Takes the entries of one key, those of the reading first, in its order.
-    pub(super) fn add(&mut self, entries: &[Entry]) {
+    fn add(&mut self, entries: &[Entry]) {
         let (read, stored) = entries.split_at(entries.partition_point(|entry| !entry.is_stored()));
         let (Some(first), Some(last)) = (read.first(), read.last()) else {
             for gone in stored.iter().filter(|entry| entry.is_expected()) {

@@ -208,8 +208,8 @@ pub(super) fn read_columns(
     let file = file.clone();
     let open = async move {
         let opened = Opened::new(&store, &table, &file, PageIndexPolicy::Skip).await?;
-        let all = [0..opened.rows()];
-        opened.read(schema, &all)
+        let all = 0..opened.rows();
+        opened.read(schema, std::slice::from_ref(&all))
     };
     futures::stream::once(open).try_flatten().boxed()
 }
@@ -293,7 +293,7 @@ impl Opened {
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.reader, self.metadata)
             .with_batch_size(BATCH_ROWS)
             .with_projection(mask);
-        if live != [0..total] {
+        if live.as_slice() != std::slice::from_ref(&(0..total)) {
             let ranges = live.iter().map(|range| range.start as usize..range.end as usize);
             builder = builder.with_row_selection(RowSelection::from_consecutive_ranges(ranges, total as usize));
         }

@@ -52,6 +52,7 @@ impl RowHasher {
 }
 
 /// A bijection of `value` in which every bit of the result depends on every bit of it.
+#[inline(always)] // called for every value, in a crate that is compiled with few optimisations
 fn mix(value: u128, salt: u128) -> u128 {
     let spread = (value ^ salt).wrapping_mul(SPREAD);
     let spread = (spread ^ (spread >> 64)).wrapping_mul(SPREAD_AGAIN);
@@ -107,6 +108,7 @@ fn signed(value: i64) -> u128 {
 }
 
 /// Short values as they are with their length, longer ones hashed.
+#[inline(always)]
 fn word(bytes: &[u8]) -> u128 {
     let mut word = [0; 16];
     match word.split_last_mut() {

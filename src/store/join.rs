@@ -3,11 +3,14 @@
 //! Both sides are sets of [`Entry`]: hashes of key and row, and where the row lies. Above a limit they are spilled to one file, in pieces by the key's hash,
 //! and joined piece by piece. The file has no name while it is used, so that nothing is left of a process that was killed.
 
+use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::StoreError;
+use super::incoming::{side_by_side, workers};
 
 /// Words of an entry in a spill file.
 const WORDS: usize = 5;
@@ -20,7 +23,7 @@ const BLOCK: usize = 800;
 const SPLITS_MAX: u32 = 3;
 
 /// A row on one side of a join. The order is by key, then what was read before what is stored, then by place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     key: [u64; 2],
     unit: u32,
@@ -64,8 +67,23 @@ impl Entry {
         [self.key[0], self.key[1], self.row[0], self.row[1], u64::from(self.unit) << 32 | u64::from(self.position)]
     }
 
-    fn from_words([key0, key1, row0, row1, place]: [u64; WORDS]) -> Self {
-        Self { key: [key0, key1], row: [row0, row1], unit: (place >> 32) as u32, position: place as u32 }
+    fn from_words(words: &[[u8; 8]; WORDS]) -> Self {
+        let word = |at: usize| u64::from_le_bytes(words[at]);
+        let place = word(4);
+        Self { key: [word(0), word(1)], row: [word(2), word(3)], unit: (place >> 32) as u32, position: place as u32 }
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rest = |entry: &Self| (entry.key[1], entry.unit, entry.position, entry.row());
+        self.key[0].cmp(&other.key[0]).then_with(|| rest(self).cmp(&rest(other)))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -102,29 +120,77 @@ impl Join {
         std::mem::take(&mut self.entries).into_iter().try_for_each(|entry| spill.push(entry, self.used_bits))
     }
 
-    /// Shows the entries of each key once, what was read before what is stored. Keys come in no particular order.
-    pub(super) fn each(mut self, visit: &mut impl FnMut(&[Entry])) -> Result<(), StoreError> {
-        let Some(spill) = self.spill.take() else {
+    /// Folds the entries of each key, what was read before what is stored, into one of the results; keys come in no particular order. There are several
+    /// results because several cores work.
+    pub(super) async fn fold<V: Send + 'static>(
+        self,
+        table: &str,
+        make: impl Fn() -> V,
+        visit: fn(&mut V, &[Entry]),
+    ) -> Result<Vec<V>, StoreError> {
+        let workers = if self.spill.is_some() { workers() } else { 1 };
+        let pieces = Arc::new(Mutex::new(self.pieces(workers)?));
+        let work = |mut result: V| {
+            let (pieces, table) = (pieces.clone(), table.to_owned());
+            let work = move || {
+                loop {
+                    let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+                    let Some(piece) = piece else { return Ok(result) };
+                    piece.each(&mut |entries| visit(&mut result, entries))?;
+                }
+            };
+            async move { tokio::task::spawn_blocking(work).await.map_err(|source| StoreError::Task { table, source })? }
+        };
+        let results: Vec<V> = (0..workers).map(|_| make()).collect();
+        side_by_side(table, workers, results.into_iter().map(work)).await
+    }
+
+    fn each(mut self, visit: &mut impl FnMut(&[Entry])) -> Result<(), StoreError> {
+        if self.spill.is_none() {
             self.entries.sort_unstable();
             self.entries.chunk_by(|a, b| a.key == b.key).for_each(visit);
             return Ok(());
-        };
-        let mut pieces = spill.finish()?;
-        for piece in 0..pieces.blocks.len() {
-            let size = pieces.blocks[piece].iter().map(|block| block.entries * ENTRY_BYTES).sum::<usize>();
-            let mut join = Join { entries: Vec::new(), spill: None, used_bits: self.used_bits + PIECES_BITS, ..self.like() };
-            if size <= self.bytes_max || join.used_bits >= SPLITS_MAX * PIECES_BITS {
-                join.bytes_max = usize::MAX;
-                join.entries.reserve_exact(size / ENTRY_BYTES);
-            }
-            pieces.read(piece, |entry| join.push(entry))?;
-            join.each(visit)?;
+        }
+        let mut pieces = self.pieces(1)?;
+        while let Some(piece) = pieces.next()? {
+            piece.each(visit)?;
         }
         Ok(())
     }
 
-    fn like(&self) -> Self {
-        Self { used_bits: self.used_bits, ..Self::new(&self.folder, self.bytes_max) }
+    /// `workers`: how many pieces will be held at once.
+    fn pieces(mut self, workers: usize) -> Result<Pieces, StoreError> {
+        let spill = self.spill.take().map(Spill::finish).transpose()?;
+        let mut like = Self::new(&self.folder, self.bytes_max / workers);
+        like.used_bits = self.used_bits;
+        let whole = spill.is_none().then_some(self);
+        Ok(Pieces { whole, spill, next: 0, like })
+    }
+}
+
+/// Joins that together are one.
+struct Pieces {
+    whole: Option<Join>,
+    spill: Option<Spill>,
+    next: usize,
+    like: Join,
+}
+
+impl Pieces {
+    fn next(&mut self) -> Result<Option<Join>, StoreError> {
+        let Some(spill) = self.spill.as_mut().filter(|spill| self.next < spill.blocks.len()) else {
+            return Ok(self.whole.take());
+        };
+        let size = spill.blocks[self.next].iter().map(|block| block.entries * ENTRY_BYTES).sum::<usize>();
+        let mut join = Join::new(&self.like.folder, self.like.bytes_max);
+        join.used_bits = self.like.used_bits + PIECES_BITS;
+        if size <= join.bytes_max || join.used_bits >= SPLITS_MAX * PIECES_BITS {
+            join.bytes_max = usize::MAX;
+            join.entries.reserve_exact(size / ENTRY_BYTES);
+        }
+        spill.read(self.next, |entry| join.push(entry))?;
+        self.next += 1;
+        Ok(Some(join))
     }
 }
 
@@ -164,9 +230,12 @@ impl Spill {
 
     fn flush(&mut self, piece: usize) -> Result<(), StoreError> {
         let entries = self.buffers[piece].len();
-        let mut bytes = Vec::with_capacity(entries * ENTRY_BYTES);
-        for word in self.buffers[piece].iter().flat_map(Entry::words) {
-            bytes.extend_from_slice(&word.to_le_bytes());
+        let mut bytes = vec![0; entries * ENTRY_BYTES];
+        for (entry, bytes) in self.buffers[piece].iter().zip(bytes.as_chunks_mut::<8>().0.as_chunks_mut::<WORDS>().0) {
+            let words = entry.words();
+            for at in 0..WORDS {
+                bytes[at] = words[at].to_le_bytes();
+            }
         }
         self.file.write_all(&bytes).map_err(|source| self.failed(source))?;
         self.buffers[piece].clear();
@@ -194,7 +263,7 @@ impl Spill {
             read.map_err(|source| self.failed(source))?;
             let (words, _) = bytes.as_chunks::<8>();
             for entry in words.as_chunks::<WORDS>().0 {
-                take(Entry::from_words(entry.map(u64::from_le_bytes)))?;
+                take(Entry::from_words(entry))?;
             }
         }
         Ok(())
@@ -255,7 +324,7 @@ mod tests {
         let entry = Entry::stored(7 << 70 | 1, 5 << 100 | 3, (1 << 30) - 1, u32::MAX, true);
         assert!(entry.is_stored() && entry.is_expected());
         assert_eq!((entry.unit(), entry.position, entry.row()), ((1 << 30) - 1, u32::MAX, 5 << 100 | 3));
-        assert_eq!(Entry::from_words(entry.words()), entry);
+        assert_eq!(Entry::from_words(&entry.words().map(u64::to_le_bytes)), entry);
         let read = Entry::read(1, 2, 3, 4);
         assert!(!read.is_stored() && !read.is_expected() && read < Entry::stored(1, 0, 0, 0, false));
     }

@@ -83,9 +83,8 @@ impl Store {
             incoming,
             widened,
         };
-        let (cursor, key) = (std::mem::replace(&mut landing.cursor, Box::new(|| None)), landing.key.clone());
         let at = landing.at;
-        let Merged { landed, written, content, discarded } = match merge.run(landing).await {
+        let Merged { landed, written, content, discarded } = match merge.run(&mut landing).await {
             Ok(merged) => merged,
             Err(error) => {
                 self.discard(&ours).await;
@@ -97,11 +96,18 @@ impl Store {
 
         let landed = Landed { version: old.map_or(0, |old| old.version), ..landed };
         let changed = old.is_none_or(|old| old.schema != schema) || landed.inserted + landed.updated + landed.deleted > 0;
-        let mut properties = BTreeMap::from([(KEY.to_owned(), serde_json::Value::from(key).to_string())]);
-        properties.extend(cursor().map(|cursor| (CURSOR.to_owned(), cursor)));
+        let mut properties = BTreeMap::from([(KEY.to_owned(), serde_json::Value::from(landing.key).to_string())]);
+        properties.extend((landing.cursor)().map(|cursor| (CURSOR.to_owned(), cursor)));
         // What was left out counts only once its pull is committed, even if nothing else changed.
         properties.extend(is_noted.then(|| (DISCARDED.to_owned(), format!("pull {pull}"))));
-        properties.extend(content.map(|content| (CONTENT.to_owned(), content.text())));
+        match content {
+            Some(content) => drop(properties.insert(CONTENT.into(), content.text())),
+            // What was known is no longer true.
+            None if old.is_some_and(|old| old.properties.contains_key(CONTENT)) => {
+                drop(properties.insert(CONTENT.into(), "unknown".into()))
+            }
+            None => {}
+        }
         if changed {
             properties.insert(DATA.into(), format!("pull {pull}"));
         } else if old.is_some_and(|old| properties.iter().all(|(name, value)| old.properties.get(name) == Some(value))) {

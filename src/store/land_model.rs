@@ -127,7 +127,7 @@ async fn run(steps: Vec<Step>, deletion_vectors: bool) {
     let mut replay = Replay::default();
     for (number, step) in steps.into_iter().enumerate() {
         let pull = number as i64 + 1;
-        step.remove.iter().for_each(|key| drop(source.remove(key)));
+        source.retain(|key, _| !step.remove.contains(key));
         source.extend(step.set.iter().copied());
         let files: Vec<String> = step.files.iter().map(|file| format!("f{file}")).collect();
         let scope = [LandingScope::Whole, LandingScope::Changes, LandingScope::Append, LandingScope::Files(files.clone())]
@@ -284,7 +284,8 @@ async fn measure() {
     let bench = Bench::new().await;
     let schema = made(0..1, 0).next().await.unwrap().unwrap().schema();
     let random = |count: i64, seed: i64| -> Vec<i64> {
-        let keys: BTreeSet<i64> = (0..count).map(|n| ((n + seed) * 1_000_000_007).rem_euclid(rows)).collect();
+        let key = |n: i64| ((n + seed * 1_000_003) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        let keys: BTreeSet<i64> = (0..count).map(|n| (key(n) % rows as u64) as i64).collect();
         keys.into_iter().collect()
     };
     let cases: Vec<(&str, LandingScope, bool, Vec<Batches>)> = vec![

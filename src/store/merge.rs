@@ -77,11 +77,11 @@ pub(super) struct Merged {
 }
 
 impl Merge {
-    /// Reads everything and writes files that nobody sees yet. The cursor of `landing` is not asked for.
-    pub(super) async fn run(mut self, mut landing: Landing) -> Result<Merged, StoreError> {
+    /// Reads all parts of `landing` and writes files that nobody sees yet.
+    pub(super) async fn run(mut self, landing: &mut Landing) -> Result<Merged, StoreError> {
         let whole = landing.scope == LandingScope::Whole;
         let stored_rows = self.list.iter().map(|file| file.rows).sum();
-        // A decimal hashes otherwise when its scale grows.
+        // A wider decimal may be another number of units.
         self.content = self.content.filter(|content| content.rows == stored_rows && !self.widened);
         let gone = landing.gone.iter().map(|batch| types::by_name(&self.keyed.table, batch, &self.keyed.key_schema(&[])));
         let gone: Vec<RecordBatch> = gone.collect::<Result<_, _>>()?;
@@ -105,21 +105,23 @@ impl Merge {
         let left_out = std::mem::replace(&mut landing.left_out, Box::new(LeftOut::default));
         let LeftOut { entries: discarded, keys: spared } = left_out();
         if whole && incoming.rows == 0 && spared.as_ref().is_some_and(Vec::is_empty) {
-            guard(&landing, stored_rows, stored_rows, 0)?;
+            guard(landing, stored_rows, stored_rows, 0)?;
         }
         if whole && self.content == Some(read) {
             self.files.discard(incoming.staged()).await;
             return Ok(Merged { landed, content: self.content, discarded, ..Merged::default() });
         }
-        let stored = Arc::new(self.stored(&landing, &gone, spared)?);
+        let stored = Arc::new(self.stored(landing, &gone, spared)?);
         if !self.list.is_empty() {
-            self.content = self.read_stored(&stored, &landing, &incoming, &gone, keys, &intake.join).await?.or(self.content);
+            self.content =
+                self.read_stored(&stored, &landing.scope, &incoming, &gone, keys, &intake.join).await?.or(self.content);
         }
-        let diff = self.diff(&intake, &landing, &incoming, read).await?;
+        let rules = Rules { append: landing.scope == LandingScope::Append, last_wins: landing.last_wins };
+        let diff = self.diff(&intake, rules, &incoming, read).await?;
         let landed =
             Landed { inserted: diff.inserted.count(), updated: diff.updated.count(), deleted: diff.gone.count(), ..landed };
         if whole || !gone.is_empty() {
-            guard(&landing, landed.deleted, stored_rows, SWEEP_ROWS)?;
+            guard(landing, landed.deleted, stored_rows, SWEEP_ROWS)?;
         }
         let content = self.content.map(|content| Content {
             rows: content.rows + landed.inserted - landed.deleted,
@@ -172,18 +174,18 @@ impl Merge {
     async fn read_stored(
         &self,
         stored: &Arc<Stored>,
-        landing: &Landing,
+        scope: &LandingScope,
         incoming: &Incoming,
         gone: &[RecordBatch],
         keys: Option<KeySet>,
         join: &Arc<Mutex<Join>>,
     ) -> Result<Option<Content>, StoreError> {
-        match (&landing.scope, keys) {
+        match (scope, keys) {
             (LandingScope::Changes | LandingScope::Append, Some(keys)) if keys.is_empty() && gone.is_empty() => Ok(None),
             (LandingScope::Changes | LandingScope::Append | LandingScope::Files(_), Some(mut keys)) => {
                 keys.extend(stored.gone.iter().copied().map(half));
                 let candidates = match incoming.held() {
-                    Some(held) if !matches!(landing.scope, LandingScope::Files(_)) => {
+                    Some(held) if !matches!(scope, LandingScope::Files(_)) => {
                         self.keyed.candidates(&self.list, held.into_iter().chain(gone))
                     }
                     _ => (0..self.list.len()).collect(),
@@ -199,19 +201,13 @@ impl Merge {
         }
     }
 
-    async fn diff(&self, intake: &Merging, landing: &Landing, incoming: &Incoming, read: Content) -> Result<Diff, StoreError> {
+    async fn diff(&self, intake: &Merging, rules: Rules, incoming: &Incoming, read: Content) -> Result<Diff, StoreError> {
         if !intake.joins {
             return Ok(Diff::all(incoming.all(), read.sum));
         }
         let join = std::mem::replace(&mut *lock(&intake.join), Join::new(&self.spill_folder, 0));
-        let rules = Rules { append: landing.scope == LandingScope::Append, last_wins: landing.last_wins };
-        let sort = move || {
-            let mut diff = Diff::new(rules);
-            join.each(&mut |entries: &[Entry]| diff.add(entries)).map(|()| diff)
-        };
         let table = &self.keyed.table;
-        let diff =
-            tokio::task::spawn_blocking(sort).await.map_err(|source| StoreError::Task { table: table.clone(), source })??;
+        let diff = Diff::of(table, join, rules).await?;
         match diff.clash {
             None => Ok(diff),
             Some(clash) => {

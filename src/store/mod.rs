@@ -123,7 +123,7 @@ impl DataFile {
     pub async fn live(&self, store: &Arc<dyn ObjectStore>) -> Result<Option<Vec<Range<u64>>>, StoreError> {
         let Some(vector) = &self.deletion_vector else { return Ok(None) };
         let deleted = vector.read(store).await?;
-        Ok(Some(file::without(&[0..self.rows_in_file()], &deleted)))
+        Ok(Some(file::without(std::slice::from_ref(&(0..self.rows_in_file())), &deleted)))
     }
 }
 

@@ -110,7 +110,8 @@ impl Piece {
         let first = edit.replaced.partition_point(|position| *position < range.start);
         let after = edit.replaced.partition_point(|position| *position < range.end);
         let replaced: Vec<u64> = edit.replaced[first..after].iter().map(|position| position - range.start).collect();
-        let rows_left: usize = without(&[range.clone()], removed).iter().map(|kept| (kept.end - kept.start) as usize).sum();
+        let rows_left: usize =
+            without(std::slice::from_ref(&range), removed).iter().map(|kept| (kept.end - kept.start) as usize).sum();
         let mut sources = Vec::new();
         if rows_left < count || !replaced.is_empty() {
             sources.extend((0..count).map(|row| (0, row)));

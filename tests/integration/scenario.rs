@@ -1,4 +1,5 @@
-//! The same days of the same demo plant on SQLite, on PostgreSQL, and on both in one project: the same decisions, the same tables.
+//! The same days of the same demo plant on SQLite, on PostgreSQL, on MariaDB, and on SQLite and PostgreSQL in one project: the same decisions, the
+//! same tables.
 //!
 //! The mixed plant has its CRM and MES in SQLite files and its ERP and WMS in PostgreSQL. Its day passes in the other two plants, which must be
 //! equal to it, and is copied from there.
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use loopline::demo::{self, DemoOptions};
+use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
@@ -76,6 +78,43 @@ impl Drop for Database {
     fn drop(&mut self) {
         let sql = format!("drop database {} with (force)", self.name);
         let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.server(&sql)));
+    }
+}
+
+/// The demo's databases on the test's MariaDB server, dropped at the end.
+struct MariaDatabases {
+    base: String,
+    name: String,
+}
+
+impl MariaDatabases {
+    /// `None` where there is no server to test on.
+    fn new(purpose: &str) -> Option<Self> {
+        let Ok(base) = std::env::var("LOOPLINE_TEST_MARIADB") else {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "LOOPLINE_TEST_MARIADB is not set; tests/run sets it");
+            eprintln!("skipped: LOOPLINE_TEST_MARIADB is not set (tests/run sets it)");
+            return None;
+        };
+        Some(Self { base, name: format!("{purpose}_{}", std::process::id()) })
+    }
+
+    fn url(&self) -> String {
+        let mut url = url::Url::parse(&self.base).unwrap();
+        url.set_path(&self.name);
+        url.to_string()
+    }
+}
+
+impl Drop for MariaDatabases {
+    fn drop(&mut self) {
+        let dropped = async {
+            let mut conn = mysql_async::Conn::from_url(&self.base).await?;
+            for system in CONTRACTS {
+                conn.query_drop(format!("drop database if exists {}_loopline_demo_{system}", self.name)).await?;
+            }
+            conn.disconnect().await
+        };
+        let _ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| block_on(dropped)));
     }
 }
 
@@ -162,7 +201,7 @@ fn assert_at_rest(plant: &Mini) {
 }
 
 #[test]
-fn the_same_days_give_the_same_tables_on_sqlite_on_postgresql_and_on_both() {
+fn the_same_days_give_the_same_tables_on_every_database() {
     let files = std::thread::spawn(|| {
         let plant = plant(None);
         settle(&plant);
@@ -173,33 +212,51 @@ fn the_same_days_give_the_same_tables_on_sqlite_on_postgresql_and_on_both() {
         return next_day_on_files(&files.join().unwrap());
     };
     let half = Database::new("scenario_half", None).unwrap();
+    let maria = MariaDatabases::new("scenario").map(|databases| {
+        std::thread::spawn(move || {
+            let plant = plant(Some(&databases.url()));
+            settle(&plant);
+            (databases, plant)
+        })
+    });
     let both = mixed(&half);
     let server = plant(Some(&all.url()));
     settle(&server);
     settle(&both);
     let files = files.join().unwrap();
+    let maria = maria.map(|maria| maria.join().unwrap());
 
     let expected = files.tables_of(&COMPARED);
     assert_same(&expected, &server.tables_of(&COMPARED), "PostgreSQL, first day");
     assert_same(&expected, &both.tables_of(&COMPARED), "both, first day");
+    if let Some((_, plant)) = &maria {
+        assert_same(&expected, &plant.tables_of(&COMPARED), "MariaDB, first day");
+        assert_at_rest(plant);
+    }
     assert_at_rest(&files);
     assert_at_rest(&server);
     assert_at_rest(&both);
 
     block_on(demo::advance(&options(files.root(), None), 1)).unwrap();
     block_on(demo::advance(&options(server.root(), Some(&all.url())), 1)).unwrap();
+    if let Some((databases, plant)) = &maria {
+        block_on(demo::advance(&options(plant.root(), Some(&databases.url())), 1)).unwrap();
+    }
     copy_folder(&files.root().join(".loopline/demo"), &both.root().join(".loopline/demo"));
     half.server(&format!("drop database {} with (force)", half.name));
     half.server(&format!("create database {} template {}", half.name, all.name));
     explained(&files);
     std::thread::scope(|scope| {
-        for plant in [&files, &server, &both] {
+        for plant in [&files, &server, &both].into_iter().chain(maria.as_ref().map(|(_, plant)| plant)) {
             scope.spawn(|| settle(plant));
         }
     });
     let expected = files.tables_of(&COMPARED);
     assert_same(&expected, &server.tables_of(&COMPARED), "PostgreSQL, second day");
     assert_same(&expected, &both.tables_of(&COMPARED), "both, second day");
+    if let Some((_, plant)) = &maria {
+        assert_same(&expected, &plant.tables_of(&COMPARED), "MariaDB, second day");
+    }
     assert_at_rest(&files);
 }
 

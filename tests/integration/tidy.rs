@@ -23,6 +23,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("toml::", &["project"]),
     ("tokio_postgres::", &["connect", "demo"]),
+    ("mysql_async::", &["connect", "demo"]),
+    ("mysql_common::", &["connect"]),
     ("deltalake_core::", &["store"]),
     ("rusqlite::", &["connect", "store", "demo"]),
     ("datafusion::", &["model"]),

@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::ConnectError;
 use super::error::Cause;
+use super::task::blocking;
 use crate::project::System;
 
 pub(super) use source::Source;
@@ -59,21 +60,6 @@ fn open_file(system: &str, path: &Path, flags: OpenFlags) -> Result<Connection, 
         }
         Err(error) => Err(failure(system, "opening the file", error)),
     }
-}
-
-/// Runs `work` on a thread that may block.
-async fn blocking<T: Send + 'static>(
-    system: &str,
-    work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,
-) -> Result<T, ConnectError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(source) => Err(ended(system, source)),
-    }
-}
-
-fn ended(system: &str, source: impl Into<Cause>) -> ConnectError {
-    ConnectError::Thread { system: system.into(), source: source.into() }
 }
 
 /// What SQLite's answer means.

@@ -1,6 +1,7 @@
 //! Reading.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -8,22 +9,21 @@ use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use chrono_tz::Tz;
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::keys::{Lookup, Wanted};
 use super::value::{decode, decode_as};
-use super::{blocking, catalog, ended, failure, open};
+use super::{catalog, failure, open};
 use crate::connect::cells::{Batcher, Fault, schema_of};
 use crate::connect::change::{key_text, quoted};
 use crate::connect::declared::{check_after, check_cursor, check_names};
 use crate::connect::error::Place;
 use crate::connect::instant::date_text;
+use crate::connect::task::{blocking, ended, part_of};
 use crate::connect::value::{Scalar, scalar_json, scale_of};
-use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
+use crate::connect::{ConnectError, CursorValue, Discards, Extent, Part, Reading};
 use crate::project::{ColumnType, Policy, Stream, System};
 
 /// Batches that wait for the consumer.
@@ -39,15 +39,22 @@ pub(in crate::connect) struct Source {
     interrupt: Arc<InterruptHandle>,
 }
 
-/// The thread of one reading. If nobody reads on, its statement is stopped: one that finds no more rows would otherwise never notice.
+/// One reading under way. If nobody reads on, its statement is stopped: one that finds no more rows would otherwise never notice.
 struct Running {
-    thread: Option<JoinHandle<()>>,
+    has_ended: Arc<AtomicBool>,
     interrupt: Arc<InterruptHandle>,
+}
+
+impl Running {
+    /// The part, which takes this with it.
+    fn of(self, part: Part) -> Part {
+        part.inspect(move |_| _ = &self).boxed()
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if !self.has_ended.load(Ordering::Acquire) {
             self.interrupt.interrupt();
         }
     }
@@ -81,6 +88,8 @@ impl crate::connect::Source for Source {
         let discards = Discards::default();
         let noted = discards.clone();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let running = Running { has_ended: Arc::default(), interrupt: Arc::clone(&self.interrupt) };
+        let has_ended = Arc::clone(&running.has_ended);
         let thread = tokio::task::spawn_blocking(move || {
             let connection = lock(&connection);
             let plan = match Plan::new(&connection, place, &stream, &extent, zone) {
@@ -95,11 +104,13 @@ impl crate::connect::Source for Source {
             {
                 let _reader_gone = sender.blocking_send(Err(error));
             }
+            drop(connection);
+            has_ended.store(true, Ordering::Release);
         });
         let (schema, is_unique, rows_expected) = facts.await.map_err(|source| ended(&self.system, source))??;
         Ok(Reading {
             schema,
-            parts: vec![batches_of(self.system.clone(), batches, Running { thread: Some(thread), interrupt: Arc::clone(&self.interrupt) })],
+            parts: vec![running.of(part_of(self.system.clone(), batches, thread))],
             safe_until: None,
             is_unique,
             rows_expected,
@@ -112,27 +123,6 @@ impl crate::connect::Source for Source {
 /// A thread that panicked left the connection as SQLite keeps it: consistent.
 fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The batches until the thread has ended; if it ended by a panic, that is the last item, so that half a table never looks like all of it.
-fn batches_of(
-    system: String,
-    batches: mpsc::Receiver<Result<RecordBatch, ConnectError>>,
-    running: Running,
-) -> BoxStream<'static, Result<RecordBatch, ConnectError>> {
-    let next = move |(mut batches, mut running): (mpsc::Receiver<_>, Running)| {
-        let system = system.clone();
-        async move {
-            if let Some(batch) = batches.recv().await {
-                return Some((batch, (batches, running)));
-            }
-            match running.thread.take()?.await {
-                Ok(()) => None,
-                Err(source) => Some((Err(ended(&system, source)), (batches, running))),
-            }
-        }
-    };
-    futures::stream::unfold((batches, running), next).boxed()
 }
 
 /// What to read and how, settled before the first row.

@@ -13,11 +13,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params_fro
 use super::catalog::{self, Column};
 use super::text::InstantForm;
 use super::value::{decode, encode};
-use super::{blocking, failure, open};
+use super::{failure, open};
 use crate::base::{Operation, Row, RowChange};
 use crate::connect::change::{Found, assigned, quoted, touched, verdict};
 use crate::connect::declared::check_column;
 use crate::connect::error::{Place, Role};
+use crate::connect::task::blocking;
 use crate::connect::value::{scalar_json, scale_of};
 use crate::connect::{ConnectError, Outcome};
 use crate::project::System;

@@ -1,4 +1,4 @@
-//! Rows as the text format of PostgreSQL's COPY, one buffer for each table.
+//! Rows on their way to a server: the text format of PostgreSQL's COPY, one buffer for each table.
 
 use super::sqlite::stamp_value;
 use super::{Kind, Sink, Table, Value, ddl, text};
@@ -33,6 +33,36 @@ impl CopyBuffer {
     pub fn go_on(&mut self, other: Self) {
         self.versions = other.versions;
         self.rows += other.rows;
+    }
+}
+
+impl Copy {
+    /// The rows as lists of SQL literals for MySQL, `('1', null, 'x'), (…)`, each list about `bytes_max` long: its literals have the escapes of
+    /// this format, and its instants no zone.
+    pub fn literals(&self, bytes_max: usize) -> impl Iterator<Item = String> {
+        let mut lines = self.text.lines();
+        std::iter::from_fn(move || {
+            let mut out = String::new();
+            while out.len() < bytes_max
+                && let Some(line) = lines.next()
+            {
+                out.push_str(if out.is_empty() { "(" } else { ", (" });
+                for (at, (field, (_, kind))) in line.split('\t').zip(&self.columns).enumerate() {
+                    out.push_str(if at > 0 { ", " } else { "" });
+                    match field {
+                        "\\N" => out.push_str("null"),
+                        field => {
+                            let field = if *kind == Kind::Zoned { field.trim_end_matches('Z') } else { field };
+                            out.push('\'');
+                            out.push_str(&field.replace('\'', "''"));
+                            out.push('\'');
+                        }
+                    }
+                }
+                out.push(')');
+            }
+            (!out.is_empty()).then_some(out)
+        })
     }
 }
 

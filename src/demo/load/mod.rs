@@ -2,12 +2,17 @@
 
 pub mod copy;
 pub mod ddl;
+pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 mod text;
 
 use std::borrow::Cow;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use self::copy::{Copy, CopyBuffer};
 use super::DemoError;
 use super::calendar::Seconds;
 use super::plant::DayNo;
@@ -118,4 +123,42 @@ pub trait Sink {
     fn row(&mut self, changed: Seconds, values: &[Value<'_>]) -> Result<(), DemoError>;
     /// The row with this key is gone; no error where there is none.
     fn remove(&mut self, key: &[Value<'_>]) -> Result<(), DemoError>;
+}
+
+/// One product's tables on a server, inside one transaction until they are committed (where the server's `create` can be in one).
+#[async_trait]
+pub trait Server: Send {
+    /// Drops and makes the schema with empty `tables`.
+    async fn create(&mut self, schema: &str, tables: &[&'static Table]) -> Result<(), DemoError>;
+    async fn set_clock(&mut self, now: DateTime<Utc>) -> Result<(), DemoError>;
+    /// Copies rows into empty tables.
+    async fn load(&mut self, copies: &[Copy]) -> Result<(), DemoError>;
+    /// Adds and replaces rows, and deletes those that are gone.
+    async fn merge(&mut self, copies: &[Copy]) -> Result<(), DemoError>;
+    /// Adds indexes and triggers to `tables`; numbers that the database gives go on behind those that were loaded.
+    async fn finish(&mut self, tables: &[&'static Table]) -> Result<(), DemoError>;
+    /// All rows of a query, each cell as text.
+    async fn query(&mut self, table: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, DemoError>;
+    async fn commit(self: Box<Self>) -> Result<(), DemoError>;
+
+    /// The highest row version of each table that has one, to go on from.
+    async fn buffer(&mut self, tables: &[&'static Table]) -> Result<CopyBuffer, DemoError> {
+        let mut buffer = CopyBuffer::default();
+        for table in tables {
+            if let Some(Stamp::Version(column)) = table.stamp {
+                let sql = format!("select max({}) from {}", ddl::quoted(column), ddl::quoted(table.name));
+                let newest = self.query(table.name, &sql).await?.into_iter().flatten().flatten().next();
+                buffer.versions.insert(table.name, newest.and_then(|number| number.parse().ok()).unwrap_or(0));
+            }
+        }
+        Ok(buffer)
+    }
+}
+
+/// Connects to `url` to work on the tables of `system` in `schema`.
+pub async fn server(system: &'static str, url: &str, schema: &str) -> Result<Box<dyn Server>, DemoError> {
+    if mysql::speaks(url) {
+        return Ok(Box::new(mysql::MysqlDatabase::open(system, url, schema).await?));
+    }
+    Ok(Box::new(postgres::PostgresSchema::open(system, url, schema).await?))
 }

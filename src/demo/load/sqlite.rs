@@ -136,7 +136,11 @@ impl SqliteFile {
 impl Sink for SqliteFile {
     fn table(&mut self, table: &'static Table) -> Result<(), DemoError> {
         self.flush()?;
-        let sql = if self.fresh { ddl::insert(table) } else { ddl::upsert(table, &format!("values ({})", ddl::marks(table))) };
+        let sql = if self.fresh {
+            ddl::insert(table)
+        } else {
+            ddl::upsert(table, &format!("values ({})", ddl::marks(table)), Dialect::Sqlite)
+        };
         let version = self.version_base(table)?;
         self.table = Some(Open { table, columns: ddl::columns(table), sql, version, cells: Vec::new() });
         Ok(())
