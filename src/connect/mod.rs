@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Row, RowChange, Secret};
 use crate::project::{Protocol, Stream, System};
 
+pub use crate::base::Retry;
 pub use error::{ConnectError, Object, Place, Role};
 pub use value::{canonical_json, cell_json};
 

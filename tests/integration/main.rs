@@ -17,6 +17,7 @@ mod harness;
 mod kill;
 mod r#loop;
 mod maintain;
+mod pulls;
 mod scenario;
 mod serve;
 mod sql_models;

@@ -20,7 +20,9 @@ impl Shop {
         let shop = Self(Mini::of(temporary()));
         let root = shop.0.root();
         let connector = format!("protocol = \"sql\"\ntime_zone = \"UTC\"\n\n[stream.items]\nkey = [\"id\"]\n{stream}\n");
-        let settings = format!("strategy = \"order-driven\"\nstore = \"./store\"\n\n[systems.erp]\nconnector = \"shop\"\nurl = \"{url}\"\n{system}\n");
+        let settings = format!(
+            "strategy = \"order-driven\"\nstore = \"./store\"\n\n[systems.erp]\nconnector = \"shop\"\nurl = \"{url}\"\n{system}\n"
+        );
         std::fs::create_dir_all(root.join("connectors/shop")).unwrap();
         std::fs::write(root.join("connectors/shop/connector.toml"), connector).unwrap();
         std::fs::write(root.join("loopline.toml"), settings).unwrap();
@@ -69,7 +71,7 @@ fn kind(kind: &str, inserted: u64, updated: u64, deleted: u64) -> (String, u64, 
     (kind.into(), inserted, updated, deleted)
 }
 
-const BY_CURSOR: &str = "cursor = { field = \"upd\", kind = \"timestamp\", lookback = \"0s\" }";
+const BY_CURSOR: &str = "cursor = { field = \"upd\", kind = \"timestamp\", lookback = \"1s\" }";
 
 /// 100 rows: `id`, a name, version 1, an hour each.
 const HUNDRED: &str = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 100)
@@ -158,7 +160,11 @@ fn a_stream_that_only_grows_is_never_changed_or_cleaned() {
     let (code, check) = shop.verify(&[]);
     assert_eq!((code, &check["gone"], &check["differing"]), (Some(1), &json!(60), &json!(1)), "{check:#}");
     let (code, check) = shop.verify(&["--repair"]);
-    assert_eq!((code, &check["repaired"]["updated"], &check["repaired"]["deleted"]), (Some(0), &json!(1), &json!(0)), "{check:#}");
+    assert_eq!(
+        (code, &check["repaired"]["updated"], &check["repaired"]["deleted"]),
+        (Some(0), &json!(1), &json!(0)),
+        "{check:#}"
+    );
     assert_eq!(shop.rows().len(), 101);
     let (code, check) = shop.verify(&[]);
     assert_eq!((code, &check["differs"], &check["gone"]), (Some(0), &json!(false), &json!(60)));
@@ -172,7 +178,10 @@ fn a_verification_finds_a_hand_made_difference_and_repairs_it() {
     shop.0.sql("erp", HUNDRED);
     shop.pull(&[]);
     let (code, check) = shop.verify(&[]);
-    assert_eq!((code, &check["differs"], &check["source_rows"], &check["table_rows"]), (Some(0), &json!(false), &json!(100), &json!(100)));
+    assert_eq!(
+        (code, &check["differs"], &check["source_rows"], &check["table_rows"]),
+        (Some(0), &json!(false), &json!(100), &json!(100))
+    );
     assert_eq!(check["source_checksum"], check["table_checksum"]);
 
     shop.0.sql("erp", "update items set name = 'by hand' where id = 40; delete from items where id = 41; insert into items values (200, 'late', 1, '2026-01-01 02:30:00')");
@@ -207,9 +216,7 @@ fn every_pull_is_a_row_of_system_pulls() {
         "select kind, rows_read, bytes_read > 0 as has_bytes, inserted, tries, error is null as well, rows_per_second > 0 as has_pace
          from system.pulls where system = 'erp' and stream = 'items' order by pull_id",
     );
-    let row = |kind: &str, rows: u64, inserted: u64, well: bool| {
-        json!({"kind": kind, "rows_read": rows, "has_bytes": rows > 0, "inserted": inserted, "tries": 1, "well": well, "has_pace": rows > 0})
-    };
+    let row = |kind: &str, rows: u64, inserted: u64, well: bool| json!({"kind": kind, "rows_read": rows, "has_bytes": rows > 0, "inserted": inserted, "tries": 1, "well": well, "has_pace": rows > 0});
     assert_eq!(pulls, [row("full", 100, 100, true), row("incremental", 1, 0, true), row("incremental", 0, 0, false)]);
 }
 
@@ -239,7 +246,7 @@ fn a_source_that_never_ends_is_stopped_and_the_table_stays() {
     shop.0.sql(
         "erp",
         "alter table items rename to once;
-         create view items as with recursive n(i) as (select 1 union all select i + 1 from n) select i as id, cast(null as text) as name, 1 as ver, cast(null as timestamp) as upd from n",
+         create view items as with recursive n(i) as (select 1 union all select i + 1 from n) select once.* from n, once where id = 1",
     );
     let started = std::time::Instant::now();
     let said = shop.0.loopline(&["pull", "erp", "--json"]);
@@ -301,13 +308,13 @@ fn proxy(upstream: String, cut: usize, bytes: usize) -> (u16, Arc<AtomicUsize>) 
 }
 
 /// A PostgreSQL database with 50,000 items behind a proxy that cuts so many connections; `None` where there is no server.
-fn cut_shop(cut: usize, system: &str) -> Option<(Shop, Arc<AtomicUsize>, Database)> {
-    let database = Database::new("pulls")?;
-    database.execute(
+fn cut_shop(name: &str, cut: usize, system: &str) -> Option<(Shop, Arc<AtomicUsize>, Database)> {
+    let database = Database::new(name, None)?;
+    let items =
         "create table items (id bigint primary key, name text, ver integer, upd timestamptz);
-         insert into items select i, repeat('x', 40), 1, '2026-01-01'::timestamptz + i * interval '1 minute' from generate_series(1, 50000) i",
-    );
-    let url = url::Url::parse(&database.url).unwrap();
+         insert into items select i, repeat('x', 40), 1, '2026-01-01'::timestamptz + i * interval '1 minute' from generate_series(1, 50000) i";
+    database.batch(items);
+    let url = url::Url::parse(&database.url()).unwrap();
     let (port, cuts) = proxy(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432)), cut, 200_000);
     let mut through = url.clone();
     through.set_host(Some("127.0.0.1")).unwrap();
@@ -317,18 +324,21 @@ fn cut_shop(cut: usize, system: &str) -> Option<(Shop, Arc<AtomicUsize>, Databas
 
 #[test]
 fn a_connection_that_is_cut_in_the_middle_is_tried_again() {
-    let Some((shop, cuts, _database)) = cut_shop(1, "") else { return };
+    let Some((shop, cuts, _database)) = cut_shop("pulls_cut", 1, "") else { return };
     let pull = shop.pull(&[]);
     assert_eq!((Shop::counts(&pull), &pull["tries"]), (kind("full", 50_000, 0, 0), &json!(2)));
     assert!(cuts.load(Ordering::SeqCst) >= 1);
     shop.0.json(&["build"]);
-    assert_eq!(shop.0.ask("select count(*) as n, count(distinct id) as ids from raw.erp__items"), [json!({"n": 50_000, "ids": 50_000})]);
+    assert_eq!(
+        shop.0.ask("select count(*) as n, count(distinct id) as ids from raw.erp__items"),
+        [json!({"n": 50_000, "ids": 50_000})]
+    );
     assert_eq!(shop.verify(&[]).0, Some(0));
 }
 
 #[test]
 fn tries_end_and_leave_the_table_as_it_was() {
-    let Some((shop, _cuts, _database)) = cut_shop(usize::MAX, "load = { retries = 1 }") else { return };
+    let Some((shop, _cuts, _database)) = cut_shop("pulls_lost", usize::MAX, "load = { retries = 1 }") else { return };
     let said = shop.0.loopline(&["pull", "erp", "--json"]);
     let stream = parsed(&said)["systems"][0]["streams"][0].clone();
     assert_eq!((said.code, &stream["tries"]), (Some(1), &json!(2)), "{said:?}");

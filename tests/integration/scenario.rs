@@ -55,6 +55,12 @@ impl Database {
         block_on(async { connect(&self.base).await.batch_execute(sql).await }).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
+    /// Does something in this database.
+    pub fn batch(&self, sql: &str) {
+        block_on(async { connect(&self.url()).await.batch_execute(sql).await })
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
     /// The one row of a question, each cell as text.
     pub fn row(&self, sql: &str) -> Vec<String> {
         let messages = block_on(async { connect(&self.url()).await.simple_query(sql).await }).unwrap();

@@ -1,14 +1,16 @@
 //! Reading.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use chrono_tz::Tz;
+use futures::StreamExt;
 use rusqlite::types::{Value as SqlValue, ValueRef};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::keys::{Lookup, Wanted};
@@ -21,7 +23,7 @@ use crate::connect::error::Place;
 use crate::connect::instant::date_text;
 use crate::connect::task::{blocking, ended, part_of};
 use crate::connect::value::{Scalar, scalar_json, scale_of};
-use crate::connect::{ConnectError, CursorValue, Discards, Extent, Reading};
+use crate::connect::{ConnectError, CursorValue, Discards, Extent, Part, Reading};
 use crate::project::{ColumnType, Policy, Stream, System};
 
 /// Batches that wait for the consumer.
@@ -34,6 +36,28 @@ pub(in crate::connect) struct Source {
     system: String,
     zone: Option<Tz>,
     connection: Arc<Mutex<Connection>>,
+    interrupt: Arc<InterruptHandle>,
+}
+
+/// One reading under way. If nobody reads on, its statement is stopped: one that finds no more rows would otherwise never notice.
+struct Running {
+    has_ended: Arc<AtomicBool>,
+    interrupt: Arc<InterruptHandle>,
+}
+
+impl Running {
+    /// The part, which takes this with it.
+    fn of(self, part: Part) -> Part {
+        part.inspect(move |_| _ = &self).boxed()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.has_ended.load(Ordering::Acquire) {
+            self.interrupt.interrupt();
+        }
+    }
 }
 
 impl Source {
@@ -46,7 +70,8 @@ impl Source {
             begun.map(|()| connection).map_err(|error| failure(&name, "beginning a read transaction", error))
         })
         .await?;
-        Ok(Self { system: system.name.clone(), zone: system.time_zone, connection: Arc::new(Mutex::new(connection)) })
+        let interrupt = Arc::new(connection.get_interrupt_handle());
+        Ok(Self { system: system.name.clone(), zone: system.time_zone, connection: Arc::new(Mutex::new(connection)), interrupt })
     }
 }
 
@@ -63,6 +88,8 @@ impl crate::connect::Source for Source {
         let discards = Discards::default();
         let noted = discards.clone();
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let running = Running { has_ended: Arc::default(), interrupt: Arc::clone(&self.interrupt) };
+        let has_ended = Arc::clone(&running.has_ended);
         let thread = tokio::task::spawn_blocking(move || {
             let connection = lock(&connection);
             let plan = match Plan::new(&connection, place, &stream, &extent, zone) {
@@ -77,11 +104,13 @@ impl crate::connect::Source for Source {
             {
                 let _reader_gone = sender.blocking_send(Err(error));
             }
+            drop(connection);
+            has_ended.store(true, Ordering::Release);
         });
         let (schema, is_unique, rows_expected) = facts.await.map_err(|source| ended(&self.system, source))??;
         Ok(Reading {
             schema,
-            parts: vec![part_of(self.system.clone(), batches, thread)],
+            parts: vec![running.of(part_of(self.system.clone(), batches, thread))],
             safe_until: None,
             is_unique,
             rows_expected,

@@ -4,14 +4,15 @@
 //! Both readings of a sweep are of one snapshot, and their difference is landed in one commit: after it the table has the keys and versions of that
 //! snapshot, so that the cursor may move to the highest value in it.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, is_null, or};
 use futures::StreamExt;
 
-use crate::connect::{Extent, Source};
-use crate::store::{Batches, Comparison, LandingScope, PullKind};
+use crate::connect::{Extent, Source, cell_json};
+use crate::store::{Batches, Comparison, LandingScope, PullKind, StoreError};
 
 use super::super::cursor::Seen;
 use super::failure::Failure;
@@ -33,7 +34,7 @@ impl Task<'_> {
         let found = self.hub.store.compare(&self.table(), &self.stream.key, reading.schema, Some(&columns), parts).await?;
         let Some(unversioned) = unversioned.take().filter(|_| !found.is_too_different) else { return Ok(None) };
         let Comparison { mut wanted_keys, gone_keys, .. } = found;
-        wanted_keys.extend(unversioned);
+        add_keys(&mut wanted_keys, unversioned)?;
         let way = Way { kind: PullKind::Sweep, extent: Extent::Keys(wanted_keys), scope: LandingScope::Changes, gone: gone_keys };
         Ok(Some(way))
     }
@@ -48,6 +49,28 @@ impl Task<'_> {
         }
         columns
     }
+}
+
+/// Adds the keys that are not there yet: a row that is asked for twice comes twice.
+fn add_keys(keys: &mut Vec<RecordBatch>, more: Vec<RecordBatch>) -> Result<(), Failure> {
+    let known: HashSet<String> = keys.iter().flat_map(key_texts).collect();
+    for batch in more {
+        keys.push(keep_keys(&batch, |key| !known.contains(key))?);
+    }
+    Ok(())
+}
+
+/// The batch's rows, which are keys, as text that tells them apart.
+pub(super) fn key_texts(keys: &RecordBatch) -> Vec<String> {
+    let key = |row| keys.columns().iter().map(|column| cell_json(column, row).to_string()).collect::<Vec<_>>().join("\n");
+    (0..keys.num_rows()).map(key).collect()
+}
+
+/// Those keys for which `is_kept`.
+pub(super) fn keep_keys(keys: &RecordBatch, is_kept: impl Fn(&String) -> bool) -> Result<RecordBatch, StoreError> {
+    let kept: BooleanArray = key_texts(keys).iter().map(|key| Some(is_kept(key))).collect();
+    let kept = filter_record_batch(keys, &kept);
+    kept.map_err(|source| StoreError::Arrow { table: "of a source".into(), what: "compare keys", source })
 }
 
 /// Keys of rows that have no version: nothing tells whether they changed.
@@ -120,6 +143,14 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     use super::*;
+
+    #[test]
+    fn no_key_is_asked_for_twice() {
+        let keys = |ids: Vec<i64>| RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(ids)) as ArrayRef)]).unwrap();
+        let mut wanted = vec![keys(vec![1, 2])];
+        add_keys(&mut wanted, vec![keys(vec![2, 3]), keys(vec![1])]).unwrap();
+        assert_eq!(wanted.iter().flat_map(key_texts).collect::<Vec<_>>(), ["1", "2", "3"]);
+    }
 
     #[test]
     fn rows_without_a_version_are_always_fetched() {

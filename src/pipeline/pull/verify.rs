@@ -3,19 +3,19 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Instant as Stopwatch;
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::RecordBatch;
 
 use crate::base::time::Instant;
 use crate::base::{Retry, RunId, nearest};
-use crate::connect::{Extent, cell_json};
+use crate::connect::Extent;
 use crate::project::{PullMode, Removals, Stream, System};
-use crate::store::{Comparison, LandingScope, PullKind, RangeComparison, RunOutcome, StoreError};
+use crate::store::{Comparison, LandingScope, PullKind, RangeComparison, RunOutcome};
 
 use super::super::{Hub, PipelineError, RunOptions, StreamCheck, StreamPull, VerifyReport};
 use super::failure::Failure;
 use super::meter::Meter;
 use super::stream::{Pulled, Task, Way, metered};
+use super::sweep::{keep_keys, key_texts};
 use super::system::{Connection, record, tried};
 
 /// What a verification does besides comparing; either needs the writer lease.
@@ -173,20 +173,14 @@ fn differs(mode: PullMode, found: &Comparison) -> bool {
 
 /// A row that the contract leaves out is not gone: the table keeps the image that it has. `left_out`: keys; `None` if they are too many to know.
 fn spare(found: &mut Comparison, left_out: Option<Vec<RecordBatch>>) -> Result<(), Failure> {
-    let keys = |batch: &RecordBatch| -> Vec<String> {
-        let key = |row| batch.columns().iter().map(|column| cell_json(column, row).to_string()).collect::<Vec<_>>().join("\n");
-        (0..batch.num_rows()).map(key).collect()
-    };
-    let spared: Option<HashSet<String>> = left_out.map(|left_out| left_out.iter().flat_map(keys).collect());
+    let spared: Option<HashSet<String>> = left_out.map(|left_out| left_out.iter().flat_map(key_texts).collect());
     if spared.as_ref().is_some_and(HashSet::is_empty) {
         return Ok(());
     }
     for gone in &mut found.gone_keys {
-        let is_gone = |key: &String| spared.as_ref().is_some_and(|spared| !spared.contains(key));
-        let kept: BooleanArray = keys(gone).iter().map(|key| Some(is_gone(key))).collect();
-        found.gone -= (kept.len() - kept.true_count()) as u64;
-        let filtered = filter_record_batch(gone, &kept);
-        *gone = filtered.map_err(|source| StoreError::Arrow { table: "of a source".into(), what: "compare keys", source })?;
+        let kept = keep_keys(gone, |key| spared.as_ref().is_some_and(|spared| !spared.contains(key)))?;
+        found.gone -= (gone.num_rows() - kept.num_rows()) as u64;
+        *gone = kept;
     }
     Ok(())
 }
