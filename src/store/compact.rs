@@ -19,7 +19,7 @@ use super::delta::{Commit, Loaded};
 use super::evolve::KEY;
 use super::file::{FileWriter, read_file};
 use super::place::Place;
-use super::sort::{RUN_BYTES, Sorter};
+use super::sort::Sorter;
 use super::stats::{KeyRange, key_range};
 use super::{DataFile, Store, StoreError};
 
@@ -152,7 +152,7 @@ impl Store {
         let positions: Vec<usize> = key.iter().filter_map(|column| now.schema.index_of(column).ok()).collect();
         let mut sorter = match positions.is_empty() {
             true => None,
-            false => Some(Sorter::new(&name, now.schema.clone(), positions, RUN_BYTES)?),
+            false => Some(Sorter::new(&name, now.schema.clone(), positions, self.limits.rows_bytes)?),
         };
         let (mut rows_in, mut rows_out) = (0, 0);
         for file in group {

@@ -1,7 +1,7 @@
 //! Two hubs on one store, each with a control state and a lease of its own, as on two machines that share a bucket: the log alone keeps tables right.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
@@ -31,12 +31,12 @@ async fn land_in_the_end(store: &Store, batch: RecordBatch) -> usize {
     panic!("it never got through");
 }
 
-async fn pulls(store: Arc<Store>, who: &'static str, rounds: i64) -> usize {
+async fn pulls(store: &Store, who: &str, rounds: i64) -> usize {
     let mut conflicts = 0;
     for round in 0..rounds {
         // Keys of its own, and one that both write.
         let own = if who == "a" { 100 + round } else { 200 + round };
-        conflicts += land_in_the_end(&store, orders(&[(own, &format!("{who}{round}")), (1, who)])).await;
+        conflicts += land_in_the_end(store, orders(&[(own, &format!("{who}{round}")), (1, who)])).await;
     }
     conflicts
 }
@@ -47,9 +47,8 @@ async fn two_that_pull_lose_and_double_nothing() {
     let bench = Bench::new().await;
     bench.land(1, orders(&[(1, "first")]), whole()).await.unwrap();
     let ((a, _held), (b, _also)) = (rival(&bench, "a.sqlite").await, rival(&bench, "b.sqlite").await);
-    let a = tokio::spawn(pulls(Arc::new(a), "a", ROUNDS));
-    let b = tokio::spawn(pulls(Arc::new(b), "b", ROUNDS));
-    let conflicts = a.await.unwrap() + b.await.unwrap();
+    let (a, b) = tokio::join!(pulls(&a, "a", ROUNDS), pulls(&b, "b", ROUNDS));
+    let conflicts = a + b;
     assert!(conflicts > 0, "they never met: this tests nothing");
     let mut keys: BTreeMap<String, String> = BTreeMap::new();
     for row in bench.rows(TABLE).await {
@@ -69,7 +68,8 @@ async fn a_compaction_never_goes_over_a_pull() {
     let bench = Bench::new().await;
     bench.land(1, orders(&[(1, "first")]), whole()).await.unwrap();
     let ((a, _held), (b, _also)) = (rival(&bench, "a.sqlite").await, rival(&bench, "b.sqlite").await);
-    let pulling = tokio::spawn(async move {
+    let is_over = Cell::new(false);
+    let pulling = async {
         let mut conflicts = 0;
         for pull in 2..=PULLS {
             // A file more, and one row of another file changed.
@@ -81,17 +81,21 @@ async fn a_compaction_never_goes_over_a_pull() {
                 conflicts += 1;
             }
         }
+        is_over.set(true);
         conflicts
-    });
-    let (mut done, mut overtaken) = (0, 0);
-    while !pulling.is_finished() {
-        match b.compact(&name(TABLE), EAGER, false).await.unwrap().unwrap() {
-            compacted if compacted.overtaken => overtaken += 1,
-            compacted if compacted.files_in > 0 => done += 1,
-            _ => {}
+    };
+    let compacting = async {
+        let (mut done, mut overtaken) = (0, 0);
+        while !is_over.get() {
+            match b.compact(&name(TABLE), EAGER, false).await.unwrap().unwrap() {
+                compacted if compacted.overtaken => overtaken += 1,
+                compacted if compacted.files_in > 0 => done += 1,
+                _ => {}
+            }
         }
-    }
-    let conflicts = pulling.await.unwrap();
+        (done, overtaken)
+    };
+    let (conflicts, (done, overtaken)) = tokio::join!(pulling, compacting);
     assert!(
         done > 0 && overtaken + conflicts > 0,
         "{done} compactions, {overtaken} overtaken by a pull, {conflicts} pulls by one"
@@ -107,9 +111,7 @@ async fn a_compaction_never_goes_over_a_pull() {
 async fn two_that_make_a_table_make_one() {
     let bench = Bench::new().await;
     let ((a, _held), (b, _also)) = (rival(&bench, "a.sqlite").await, rival(&bench, "b.sqlite").await);
-    let land = |store: Store, id: i64| async move { land_in_the_end(&store, orders(&[(id, "x")])).await };
-    let (a, b) = tokio::join!(tokio::spawn(land(a, 1)), tokio::spawn(land(b, 2)));
-    assert!(a.is_ok() && b.is_ok());
+    tokio::join!(land_in_the_end(&a, orders(&[(1, "x")])), land_in_the_end(&b, orders(&[(2, "x")])));
     let keys: Vec<String> = bench.rows(TABLE).await.iter().map(|row| row.split('|').next().unwrap().into()).collect();
     assert_eq!(keys, ["1", "2"]);
 }

@@ -19,8 +19,6 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::StoreError;
 use super::file::BATCH_ROWS;
 
-/// Rows held in memory until they are put aside as a sorted run.
-pub(super) const RUN_BYTES: usize = 64 << 20;
 /// A page of a run: every run that is merged holds one of each column in memory.
 const PAGE_BYTES: usize = 64 << 10;
 const PAGE_ROWS: usize = 2_048;
@@ -66,7 +64,7 @@ impl Order {
 }
 
 impl Sorter {
-    /// `key`: positions of columns of `schema`.
+    /// `key`: positions of columns of `schema`; `run_bytes`: rows held in memory until they are put aside as a sorted run.
     pub(super) fn new(table: &str, schema: SchemaRef, key: Vec<usize>, run_bytes: usize) -> Result<Self, StoreError> {
         let fields = key.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect();
         let converter =
