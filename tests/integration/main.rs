@@ -11,9 +11,11 @@
 mod bad_input;
 mod cli;
 mod connect;
+mod faults;
 mod harness;
 mod kill;
 mod r#loop;
+mod proxy;
 mod scenario;
 mod serve;
 mod sql_models;
