@@ -5,10 +5,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::TryStreamExt;
-use loopline::base::TableName;
-use loopline::pipeline::{Access, Hub};
-use loopline::project::Project;
 use serde_json::Value;
 
 use crate::harness::{Mini, temporary};
@@ -48,19 +44,8 @@ fn database(purpose: &str) -> Option<Database> {
 
 /// The number of rows of a raw table and the sum of its column `quantity` (0 where it has none).
 fn rows(plant: &Mini, stream: &str) -> (usize, i64) {
-    let table = TableName::new("raw", format!("erp__{stream}"));
-    block_on(async {
-        let project = Project::load(plant.root()).unwrap_or_else(|errors| panic!("{errors:#?}"));
-        let hub = Hub::open(Arc::new(project), Access::Read).await.unwrap();
-        let Some(version) = hub.store.latest(&table).await.unwrap() else { return (0, 0) };
-        let batches: Vec<_> = hub.store.read(&version).try_collect().await.unwrap();
-        let sum = |batch: &arrow::array::RecordBatch| {
-            let column = batch.column_by_name("quantity")?;
-            let longs = arrow::compute::cast(column, &arrow::datatypes::DataType::Int64).unwrap();
-            arrow::compute::sum(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&longs))
-        };
-        (batches.iter().map(|batch| batch.num_rows()).sum(), batches.iter().filter_map(sum).sum())
-    })
+    let quantities = plant.raw(&format!("erp__{stream}"), if stream == "big" { &["quantity"] } else { &[] });
+    (quantities.len(), quantities.iter().filter_map(|quantity| quantity.parse::<i64>().ok()).sum())
 }
 
 /// The report of one stream.

@@ -14,6 +14,7 @@ mod connect;
 mod faults;
 mod harness;
 mod kill;
+mod kill_pull;
 mod r#loop;
 mod proxy;
 mod scenario;
