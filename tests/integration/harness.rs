@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use arrow::json::LineDelimitedWriter;
+use arrow::util::display::array_value_to_string;
+use futures::TryStreamExt;
 use loopline::base::TableName;
 use loopline::pipeline::{Access, Hub};
 use loopline::project::Project;
@@ -229,6 +232,22 @@ impl Mini {
     pub fn tables_of(&self, schemas: &[&str]) -> Rows {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(self.read_cut(&|schema| schemas.contains(&schema)))
+    }
+
+    /// The rows of the latest version of a pulled table, these columns as text joined by `|`.
+    pub fn raw(&self, name: &str, columns: &[&str]) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let project = Project::load(self.root()).unwrap_or_else(|errors| panic!("{errors:#?}"));
+            let hub = Hub::open(Arc::new(project), Access::Read).await.unwrap();
+            let Some(version) = hub.store.latest(&TableName::new("raw", name)).await.unwrap() else { return Vec::new() };
+            let batches: Vec<RecordBatch> = hub.store.read(&version).try_collect().await.unwrap();
+            let text = |batch: &RecordBatch, row: usize| {
+                let cell = |column: &&str| array_value_to_string(batch.column_by_name(column).unwrap(), row).unwrap();
+                columns.iter().map(cell).collect::<Vec<_>>().join("|")
+            };
+            batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| text(batch, row)).collect::<Vec<_>>()).collect()
+        })
     }
 
     /// Rows of a question to the last complete cut.
