@@ -166,7 +166,7 @@ fn a_full_disk_changes_nothing_and_says_so() {
     pull(&plant, 0);
     let before = rows(&plant, "big");
     database
-        .execute("update big set note = md5(note) || note || md5(note || 'x'), quantity = 9; insert into small values (3, 'c')");
+        .batch("update big set note = md5(note) || note || md5(note || 'x'), quantity = 9; insert into small values (3, 'c')");
     // The kernel refuses to let any file grow beyond 1 MiB, as a full disk would.
     let script = format!(
         "trap '' XFSZ; ulimit -f 1024; exec \"{}\" --project \"{}\" pull --json",
