@@ -1,5 +1,7 @@
 //! The shape every module's error has: whose fault it is and what to do about it.
 
+use std::time::Duration;
+
 /// Who has to act on an error; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -7,6 +9,14 @@ pub enum Blame {
     User,
     /// A fault of the program: exit code 2.
     Program,
+}
+
+/// Whether doing it again may help; decided where the cause is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    Never,
+    /// The fault may pass: again after this long, longer each time.
+    After(Duration),
 }
 
 /// An error that says what to do next, apart from what went wrong.

@@ -12,6 +12,12 @@ pub fn now() -> Instant {
     Utc::now().trunc_subsecs(6)
 }
 
+/// How long ago `at` was. An instant that lies ahead was noted before the clock was set back: how far it lies ahead is the least that is known of its
+/// age, and what waits for something to become old never waits for ever.
+pub fn age(at: Instant, now: Instant) -> Duration {
+    now.signed_duration_since(at).abs().to_std().unwrap_or_default()
+}
+
 /// Reads a duration as users write it: a whole number and one of `s`, `m`, `h`, `d`, e.g. `5m`, `400d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let refuse = || format!("\"{text}\" is not a duration (a whole number and s, m, h or d: 30s, 5m, 2h, 1d)");

@@ -67,7 +67,7 @@ impl Context {
     }
 
     pub(super) fn options<'a>(&self, full: bool, bar: &'a Bar) -> RunOptions<'a> {
-        RunOptions { as_of: None, full, progress: bar, cancel: self.cancel_on_interrupt() }
+        RunOptions { as_of: None, full, any_hour: false, progress: bar, cancel: self.cancel_on_interrupt() }
     }
 }
 

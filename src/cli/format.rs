@@ -108,6 +108,20 @@ pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
 }
 
+/// `512 B`, `1.2 MB`, `34 GB`.
+pub(super) fn bytes(number: u64) -> String {
+    let mut size = number as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        match size {
+            _ if unit == "B" && number < 1_000 => return format!("{number} B"),
+            s if s < 9.95 => return format!("{s:.1} {unit}"),
+            s if s < 999.5 => return format!("{s:.0} {unit}"),
+            _ => size /= 1_000.0,
+        }
+    }
+    format!("{size:.1} TB")
+}
+
 /// `2026-03-02 06:00 UTC`.
 pub(super) fn minute(instant: Instant) -> String {
     instant.format("%Y-%m-%d %H:%M UTC").to_string()
@@ -122,6 +136,19 @@ pub(super) fn span(seconds: f64) -> String {
         s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
         s => format!("{:.0} d", s / 86_400.0),
     }
+}
+
+/// Numbers of rows and megabytes for each second.
+pub(super) fn paces(rows: u64, bytes: u64, seconds: f64) -> (String, String) {
+    const SHORTEST: f64 = 0.001; // what took no time at all has no pace
+    let each = |number: u64| if seconds < SHORTEST { 0.0 } else { number as f64 / seconds };
+    (count(each(rows).round() as u64), format!("{:.1}", each(bytes) / 1e6))
+}
+
+/// `80,000 rows/s, 12.3 MB/s`.
+pub(super) fn pace(rows: u64, bytes: u64, seconds: f64) -> String {
+    let (rows, megabytes) = paces(rows, bytes, seconds);
+    format!("{rows} rows/s, {megabytes} MB/s")
 }
 
 /// A value as a person writes it; NULL as `–`.
@@ -195,6 +222,10 @@ mod tests {
         assert_eq!([count(0_u64), count(999_u64), count(1_000_u64), count(1_234_567_u64)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([span(0.04), span(61.0), span(200.0), span(9_000.0)], ["0.0 s", "61 s", "3 min", "2 h"]);
         assert_eq!(counted(1, "change", "changes"), "1 change");
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1_000), bytes(9_960_000), bytes(1_234_567_890)],
+            ["0 B", "999 B", "1.0 kB", "10 MB", "1.2 GB"]
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod format;
 mod init;
+mod maintain;
 mod output;
 mod plan;
 mod progress;
@@ -20,6 +21,7 @@ mod sql;
 mod status;
 mod summary;
 mod trace;
+mod verify;
 mod write;
 
 use std::path::PathBuf;
@@ -76,6 +78,7 @@ enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
     Pull(pull::Arguments),
+    Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
     Run(run::Arguments),
@@ -83,6 +86,7 @@ enum Command {
     Trace(trace::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
+    Maintain(maintain::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -118,12 +122,14 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
+        Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Maintain(arguments) => maintain::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
         Command::Demo(arguments) => demo::run(&arguments, context).await,

@@ -1,27 +1,61 @@
-//! A run's progress: one bar while it goes on, one line for each step with -v.
+//! A run's progress: one bar while it goes on, below it a line for each stream that is being read; one line for each step with -v.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::model::ModelRun;
-use crate::pipeline::{Progress, Stage, StreamPull};
+use crate::pipeline::{Flow, Progress, Stage, StreamCheck, StreamPull};
 use crate::writeback::Applied;
 
-use super::format::{count, span};
+use super::format::{count, pace, span};
 use super::output::Output;
 
-/// One bar on standard error. It draws nothing where nobody looks.
+/// How often those who asked for more are told of a stream that takes long.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// One bar on standard error, and a line for each running stream. It draws nothing where nobody looks.
 pub(super) struct Bar {
     bar: ProgressBar,
+    streams: Mutex<BTreeMap<String, Running>>,
     output: Output,
+}
+
+/// A stream that is being read.
+struct Running {
+    line: ProgressBar,
+    told: Instant,
+}
+
+impl Running {
+    fn new(output: &Output) -> Self {
+        let line = output.bars().add(ProgressBar::no_length());
+        // The template is constant; were it wrong, the default one would do.
+        if let Ok(style) = ProgressStyle::with_template("  {wide_msg}") {
+            line.set_style(style);
+        }
+        Self { line, told: Instant::now() }
+    }
+}
+
+fn name(system: &str, stream: &str) -> String {
+    format!("{system}.{stream}")
+}
+
+/// `erp.orders: 1,204,000 rows, 80,000 rows/s, 12.3 MB/s, 40 s left`.
+fn flow_text(flow: &Flow<'_>) -> String {
+    let pace = pace(flow.rows, flow.bytes, flow.seconds);
+    let left = flow.seconds_left().map_or_else(String::new, |left| format!(", {} left", span(left)));
+    format!("{}.{}: {} rows, {pace}{left}", flow.system, flow.stream, count(flow.rows))
 }
 
 impl Bar {
     pub(super) fn new(output: Output) -> Self {
         let bar = output.bars().add(ProgressBar::new_spinner());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, output }
+        Self { bar, streams: Mutex::default(), output }
     }
 
     fn steps(&self, done: usize, total: usize) {
@@ -33,6 +67,16 @@ impl Bar {
             }
         }
         self.bar.set_position(done as u64);
+    }
+
+    /// A stream's line goes.
+    fn ended(&self, system: &str, stream: &str, done: usize, total: usize) {
+        let running = self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&name(system, stream));
+        if let Some(running) = running {
+            self.output.bars().remove(&running.line);
+        }
+        self.steps(done, total);
+        self.bar.set_message(name(system, stream));
     }
 
     /// Says what is done besides a run.
@@ -64,20 +108,40 @@ impl Progress for Bar {
         self.bar.set_prefix(prefix);
     }
 
-    fn rows(&self, system: &str, stream: &str, rows: u64) {
-        self.bar.set_message(format!("{system}.{stream}, {} more rows", count(rows)));
+    fn rows(&self, flow: &Flow<'_>) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = streams.entry(name(flow.system, flow.stream)).or_insert_with(|| Running::new(&self.output));
+        running.line.set_message(flow_text(flow));
+        if running.told.elapsed() >= TOLD_EVERY {
+            running.told = Instant::now();
+            self.output.detail(&format!("pulling {}", flow_text(flow)));
+        }
     }
 
     fn pulled(&self, pull: &StreamPull, done: usize, total: usize) {
-        self.steps(done, total);
-        self.bar.set_message(format!("{}.{}", pull.system, pull.stream));
+        self.ended(&pull.system, &pull.stream, done, total);
         let outcome = match &pull.error {
             Some(error) => format!("failed: {error}"),
             None => {
-                format!("{} rows read, {} new, {} changed, {} gone", pull.rows_read, pull.inserted, pull.updated, pull.deleted)
+                let pace = pace(pull.rows_read, pull.bytes_read, pull.seconds);
+                format!(
+                    "{} rows read, {} new, {} changed, {} gone; {pace}",
+                    pull.rows_read, pull.inserted, pull.updated, pull.deleted
+                )
             }
         };
-        self.output.detail(&format!("pulled {}.{}: {outcome} ({})", pull.system, pull.stream, span(pull.seconds)));
+        let tries = if pull.tries > 1 { format!(", {} tries", pull.tries) } else { String::new() };
+        let kind = pull.kind.text();
+        self.output.detail(&format!("pulled {}.{}, {kind}: {outcome} ({}{tries})", pull.system, pull.stream, span(pull.seconds)));
+    }
+
+    fn verified(&self, check: &StreamCheck, done: usize, total: usize) {
+        self.ended(&check.system, &check.stream, done, total);
+        let outcome = match &check.error {
+            Some(error) => format!("failed: {error}"),
+            None => format!("{} missing, {} different, {} gone", check.absent, check.differing, check.gone),
+        };
+        self.output.detail(&format!("compared {}.{}: {outcome} ({})", check.system, check.stream, span(check.seconds)));
     }
 
     fn model(&self, run: &ModelRun, done: usize, total: usize) {
@@ -88,5 +152,27 @@ impl Progress for Bar {
 
     fn applied(&self, applied: &Applied) {
         self.bar.set_message(format!("{} sent, {} accepted", count(applied.sent), count(applied.acknowledged)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_stream_says_how_far_it_is() {
+        let flow = Flow {
+            system: "erp",
+            stream: "orders",
+            rows: 1_200_000,
+            bytes: 123_000_000,
+            rows_expected: Some(6_000_000),
+            seconds: 10.0,
+        };
+        assert_eq!(flow_text(&flow), "erp.orders: 1,200,000 rows, 120,000 rows/s, 12.3 MB/s, 40 s left");
+        let unknown = Flow { rows: 0, bytes: 0, rows_expected: None, seconds: 0.0, ..flow };
+        assert_eq!(flow_text(&unknown), "erp.orders: 0 rows, 0 rows/s, 0.0 MB/s");
+        let more = Flow { rows: 7_000_000, ..flow };
+        assert_eq!(flow_text(&more), "erp.orders: 7,000,000 rows, 700,000 rows/s, 12.3 MB/s", "statistics are old");
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::pipeline::Access;
+use crate::pipeline::{Access, RunOptions};
 
 use super::Done;
 use super::context::Context;
@@ -11,7 +11,7 @@ use super::summary;
 /// Brings in what changed in the systems, and nothing else
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  loopline pull                  all systems\n  loopline pull erp mes\n  loopline pull erp --full       every table whole, as on the first day\n\nKilled at any instant, a pull neither loses nor doubles a row."
+    after_help = "Examples:\n  loopline pull                  all systems\n  loopline pull erp mes\n  loopline pull erp --full       every table whole, as on the first day\n  loopline pull --now            all systems, also those whose hours are others\n\nA system that is named is pulled at any hour. Killed at any instant, a pull neither loses nor doubles a row."
 )]
 pub(super) struct Arguments {
     /// Systems to pull, as in loopline.toml [default: all]
@@ -20,12 +20,16 @@ pub(super) struct Arguments {
     /// Read every table whole, and accept however many rows are gone
     #[arg(long)]
     full: bool,
+    /// Pull at once, also outside of the hours that loopline.toml gives a system
+    #[arg(long)]
+    now: bool,
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
     let hub = context.hub(Access::Write).await?;
     let bar = context.bar();
-    let report = hub.pull(&arguments.systems, &context.options(arguments.full, &bar)).await;
+    let options = RunOptions { any_hour: arguments.now, ..context.options(arguments.full, &bar) };
+    let report = hub.pull(&arguments.systems, &options).await;
     bar.finish();
     let report = report?;
     if context.output.json {

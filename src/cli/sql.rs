@@ -8,6 +8,7 @@ use arrow::json::writer::LineDelimited;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::Args;
 
+use crate::base::RunId;
 use crate::model::Reader;
 use crate::pipeline::{Access, PipelineError};
 
@@ -19,11 +20,14 @@ use super::format::{count, render};
 /// Asks one `select` of the tables that the last complete run published
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  loopline sql \"select item_id, quantity from scm.net_requirements limit 10\"\n  loopline sql \"select table_schema, table_name from information_schema.tables\"\n  loopline sql --json < question.sql       one JSON object for each row\n\nRead only: anything but a select is refused."
+    after_help = "Examples:\n  loopline sql \"select item_id, quantity from scm.net_requirements limit 10\"\n  loopline sql \"select table_schema, table_name from information_schema.tables\"\n  loopline sql --as-of 41 \"select * from scm.net_requirements\"   what run 41 published\n  loopline sql --json < question.sql       one JSON object for each row\n\nRead only: anything but a select is refused."
 )]
 pub(super) struct Arguments {
     /// The statement [default: standard input]
     statement: Option<String>,
+    /// Ask an earlier run's cut, as long as it is kept [default: the last]
+    #[arg(long, value_name = "RUN")]
+    as_of: Option<i64>,
     /// Most rows to show
     #[arg(long, default_value_t = 1_000)]
     limit: usize,
@@ -37,7 +41,10 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> anyhow::Resu
         _ => read_stdin()?,
     };
     let hub = context.hub(Access::Read).await?;
-    let cut = hub.store.cut().await?.ok_or(PipelineError::NoCut)?;
+    let cut = match arguments.as_of {
+        Some(run) => hub.store.cut_of(RunId(run)).await.map_err(PipelineError::from)?,
+        None => hub.cut().await?,
+    };
     let reader = Reader::new(&hub.project, &hub.store, &cut).await?;
     let bar = context.bar();
     let result = reader.query(&statement, arguments.limit).await;

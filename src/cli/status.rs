@@ -7,7 +7,8 @@ use crate::store::RunOutcome;
 
 use super::Done;
 use super::context::Context;
-use super::format::{Table, count, minute, span};
+use super::format::{Table, bytes, count, counted, minute, span};
+use super::summary::left_out;
 
 /// Shows where the loop stands: systems and how fresh they are, runs, changes, what is due next
 #[derive(Args)]
@@ -33,9 +34,28 @@ fn text(status: &Status, width: Option<usize>) -> String {
     let mut parts = vec![format!("{published} It is {} in the plant.", minute(status.now))];
     parts.extend(status.refused.as_ref().map(|why| format!("Nothing is written: {why}")));
     parts.push(systems(status).render(width));
+    let left_out =
+        status.pulls.iter().filter_map(|pull| left_out(&pull.system, &pull.stream, pull.discarded_rows, pull.discarded_values));
+    let left_out: Vec<String> = left_out.collect();
+    parts.extend((!left_out.is_empty()).then(|| left_out.join("\n")));
     let tables = [runs(status), changes(status), due(status)];
     parts.extend(tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width)));
+    parts.extend(upkeep(status));
     parts.join("\n\n")
+}
+
+/// Tables are maintained by themselves: said is what a person may want to know.
+fn upkeep(status: &Status) -> Option<String> {
+    let upkeep = status.upkeep.as_ref().filter(|upkeep| upkeep.small_files + upkeep.failed > 0 || upkeep.history_bytes > 0)?;
+    let failed = match upkeep.failed {
+        0 => String::new(),
+        failed => format!(", {} could not be: loopline maintain", counted(failed, "table", "tables")),
+    };
+    let (at, history) = (minute(upkeep.started_at), bytes(upkeep.history_bytes));
+    Some(format!(
+        "Tables were maintained {at}: {} small, {history} kept for history{failed}.",
+        counted(upkeep.small_files, "file", "files")
+    ))
 }
 
 fn systems(status: &Status) -> Table {

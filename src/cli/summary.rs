@@ -8,7 +8,7 @@ use crate::pipeline::{CheckReport, PullReport, RunReport, StreamPull, WriteSumma
 use crate::store::RunOutcome;
 use crate::writeback::{GapReason, WriteReport};
 
-use super::format::{Table, count, counted, cut, minute, span};
+use super::format::{Table, count, counted, cut, minute, paces, span};
 
 const REASONS_MAX: usize = 3;
 /// The whole reason is in `loopline write plan --json`.
@@ -60,10 +60,16 @@ fn indent(block: &str) -> String {
 
 /// One row for each system, then what failed.
 pub(super) fn pulled(report: &PullReport, width: Option<usize>) -> String {
-    let mut table = Table::new(&["system", "rows read", "new", "changed", "gone", "streams", "time"]);
+    let mut table = Table::new(&["system", "rows read", "new", "changed", "gone", "streams", "time", "rows/s", "MB/s"]);
     let mut problems = String::new();
     for system in &report.systems {
-        let sum = |of: fn(&StreamPull) -> u64| count(system.streams.iter().map(of).sum::<u64>());
+        if let Some(why) = &system.skipped {
+            line(&mut problems, &format!("{} was left alone: {why}", system.system));
+            continue;
+        }
+        let total = |of: fn(&StreamPull) -> u64| system.streams.iter().map(of).sum::<u64>();
+        let sum = |of| count(total(of));
+        let (rows, megabytes) = paces(total(|stream| stream.rows_read), total(|stream| stream.bytes_read), system.seconds);
         table.row(vec![
             system.system.clone(),
             sum(|stream| stream.rows_read),
@@ -72,6 +78,8 @@ pub(super) fn pulled(report: &PullReport, width: Option<usize>) -> String {
             sum(|stream| stream.deleted),
             count(system.streams.len()),
             span(system.seconds),
+            rows,
+            megabytes,
         ]);
         let own = system.error.iter().map(|error| (system.system.clone(), error, &system.hint));
         let streams = system.streams.iter().filter_map(|stream| {
@@ -84,11 +92,22 @@ pub(super) fn pulled(report: &PullReport, width: Option<usize>) -> String {
                 line(&mut problems, &format!("  hint: {hint}"));
             }
         }
+        for stream in &system.streams {
+            let left_out = left_out(&stream.system, &stream.stream, stream.discarded_rows, stream.discarded_values);
+            left_out.iter().for_each(|left_out| line(&mut problems, left_out));
+        }
     }
-    if table.is_empty() {
-        return String::new();
-    }
-    indent(&table.render(width)) + &problems
+    if table.is_empty() { problems } else { indent(&table.render(width)) + &problems }
+}
+
+/// What the contract of a stream kept out of its table; `None` if nothing.
+pub(super) fn left_out(system: &str, stream: &str, rows: u64, values: u64) -> Option<String> {
+    let some = |number: u64, one: &str, many: &str| {
+        (number > 0).then(|| format!("{} {}", count(number), if number == 1 { one } else { many }))
+    };
+    let what: Vec<String> = [some(rows, "row", "rows"), some(values, "value", "values")].into_iter().flatten().collect();
+    let why = format!("left out by the stream's contract, see raw.{system}__{stream}__discarded");
+    (!what.is_empty()).then(|| format!("{system}.{stream}: {} {why}", what.join(" and ")))
 }
 
 fn built(models: &[ModelRun]) -> String {
@@ -253,6 +272,7 @@ mod tests {
 
     use crate::base::RunId;
     use crate::pipeline::{Stage, StageTime, SystemPull};
+    use crate::store::PullKind;
     use crate::writeback::{Applied, Confirmed, Gap, ReasonCount};
 
     use super::*;
@@ -261,11 +281,16 @@ mod tests {
         StreamPull {
             system: "erp".into(),
             stream: name.into(),
+            kind: PullKind::Full,
             rows_read,
+            bytes_read: rows_read * 1_000,
             inserted: rows_read,
             updated: 0,
             deleted: 0,
+            discarded_rows: 0,
+            discarded_values: 0,
             whole: true,
+            tries: 1,
             error: error.map(Into::into),
             hint: error.map(|_| "look at its key".into()),
             seconds: 0.2,
@@ -301,13 +326,24 @@ mod tests {
             cut: true,
             stale: vec!["mes".into()],
             pull: PullReport {
-                systems: vec![SystemPull {
-                    system: "erp".into(),
-                    streams: vec![stream("items", 1_200, None), stream("orders", 0, Some("no key"))],
-                    error: None,
-                    hint: None,
-                    seconds: 0.4,
-                }],
+                systems: vec![
+                    SystemPull {
+                        system: "erp".into(),
+                        streams: vec![stream("items", 1_200, None), stream("orders", 0, Some("no key"))],
+                        skipped: None,
+                        error: None,
+                        hint: None,
+                        seconds: 0.4,
+                    },
+                    SystemPull {
+                        system: "wms".into(),
+                        streams: vec![],
+                        skipped: Some("outside of its hours, 20 to 6 (UTC)".into()),
+                        error: None,
+                        hint: None,
+                        seconds: 0.0,
+                    },
+                ],
             },
             models: vec![model("scm.plan", ModelOutcome::Built), model("scm.stock", ModelOutcome::Skipped)],
             checks: vec![],
@@ -329,11 +365,12 @@ mod tests {
       1 stream could not be read
 
     What came in
-      system  rows read    new  changed  gone  streams  time
-      ──────  ─────────  ─────  ───────  ────  ───────  ─────
-      erp         1,200  1,200        0     0        2  0.4 s
+      system  rows read    new  changed  gone  streams  time   rows/s  MB/s
+      ──────  ─────────  ─────  ───────  ────  ───────  ─────  ──────  ────
+      erp         1,200  1,200        0     0        2  0.4 s   3,000   3.0
       erp.orders could not be read: no key
         hint: look at its key
+      wms was left alone: outside of its hours, 20 to 6 (UTC)
       older than they should be: mes
 
     What was computed

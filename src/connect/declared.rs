@@ -8,11 +8,12 @@ use super::error::{Place, Role, nearest_name};
 use super::{ConnectError, CursorValue};
 use crate::project::{CursorKind, Stream};
 
-/// Refuses a stream whose key, cursor, typed or excluded columns are not in the table, or whose key or cursor is excluded.
+/// Refuses a stream whose key, cursor, version, typed or excluded columns are not in the table, or whose key, cursor or version is excluded.
 pub(super) fn check_names(place: &Arc<Place>, stream: &Stream, columns: &[&str]) -> Result<(), ConnectError> {
     let cursor = stream.cursor.iter().map(|cursor| (&cursor.field, Role::Cursor));
     let excluded = stream.exclude.iter().map(|column| (column, Role::Excluded));
-    let needed = stream.key.iter().map(|column| (column, Role::Key)).chain(cursor);
+    let version = stream.version.iter().map(|column| (column, Role::Version));
+    let needed = stream.key.iter().map(|column| (column, Role::Key)).chain(cursor).chain(version);
     let typed = stream.types.keys().map(|column| (column, Role::Typed));
     for (column, role) in needed.clone().chain(typed).chain(excluded) {
         check_column(place, &stream.table, columns, column, role)?;

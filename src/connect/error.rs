@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Blame, Diagnose};
+use crate::base::{Blame, Diagnose, Retry};
 use crate::project::ProjectError;
 
 /// A driver's error, kept as the cause.
@@ -51,6 +51,7 @@ impl fmt::Display for Place {
 pub enum Role {
     Key,
     Cursor,
+    Version,
     Excluded,
     /// Its type is chosen in the connector.
     Typed,
@@ -63,20 +64,13 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Key => "key",
             Self::Cursor => "cursor",
+            Self::Version => "version",
             Self::Excluded => "excluded",
             Self::Typed => "typed",
             Self::Written => "written",
             Self::Looked => "looked up",
         })
     }
-}
-
-/// Whether a fault may pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    Never,
-    /// Over a new connection, and with it a new snapshot, no earlier than this.
-    After(Duration),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +83,14 @@ pub enum ConnectError {
     Secret { system: String, source: ProjectError },
     #[error("system \"{system}\": there is no database file {}", path.display())]
     NoFile { system: String, path: PathBuf },
+    #[error("system \"{system}\": there is no folder {}", folder.display())]
+    NoFolder { system: String, folder: PathBuf },
+    /// A listing without a single file of the stream; `taken`: how many there were in earlier pulls.
+    #[error("{place}: no file matches \"{pattern}\"{}", taken_before(*taken))]
+    NoFiles { place: Arc<Place>, pattern: String, taken: usize },
+    /// A file that is not what it should be.
+    #[error("{place}, file {file}{}: {what}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    File { place: Arc<Place>, file: String, line: Option<u64>, what: String, hint: String },
     #[error("system \"{system}\": {} is not a SQLite database", path.display())]
     NotSqlite { system: String, path: PathBuf, source: Cause },
     /// Nothing answers at the address.
@@ -155,11 +157,12 @@ impl Diagnose for ConnectError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Address { hint, .. } => Some(hint.clone()),
+            Self::Address { hint, .. } | Self::File { hint, .. } => Some(hint.clone()),
             Self::Secret { source, .. } => source.hint(),
             Self::Batch { .. } | Self::Thread { .. } => None,
             Self::NoTable { nearest, .. } | Self::NoColumn { nearest, .. } => Some(absent(self, nearest.as_deref())),
             Self::NoFile { .. }
+            | Self::NoFolder { .. }
             | Self::NotSqlite { .. }
             | Self::Unreachable { .. }
             | Self::Tls { .. }
@@ -172,6 +175,7 @@ impl Diagnose for ConnectError {
             | Self::Value { .. }
             | Self::TooManyDiscards { .. }
             | Self::KeyNull { .. }
+            | Self::NoFiles { .. }
             | Self::Changed { .. } => Some(self.reading_hint()),
             Self::Denied { .. }
             | Self::Timeout { .. }
@@ -199,6 +203,9 @@ impl ConnectError {
     fn opening_hint(&self) -> &'static str {
         match self {
             Self::NoFile { .. } => "correct the path after `sqlite:` in loopline.toml; it starts at the project's folder",
+            Self::NoFolder { .. } => {
+                "make the folder, or correct the system's `url` in loopline.toml; it starts at the project's folder"
+            }
             Self::NotSqlite { .. } => "name a SQLite database file in the system's `url`",
             Self::Unreachable { .. } => {
                 "check host and port in the system's `url`, and that the database runs and can be reached from here"
@@ -231,6 +238,10 @@ impl ConnectError {
             Self::TooManyDiscards { .. } => {
                 "look at what the source holds now; if these values are as they should be, choose other `types` in connector.toml".into()
             }
+            Self::NoFiles { taken: 0, .. } => "check the pattern in connector.toml and the system's `url`; names are case-sensitive".into(),
+            Self::NoFiles { .. } => {
+                "check that the folder is mounted and may be listed; if files are taken away after a pull, set removals = \"any\" for the stream in connector.toml".into()
+            }
             Self::KeyNull { .. } => "choose key columns that always have a value, or correct the row in the source".into(),
             _ => "pull again; if it happens again, compare connector.toml with the source's table".into(),
         }
@@ -249,6 +260,10 @@ impl ConnectError {
             _ => "the cause is the database's own message; correct the declaration or the database, then try again",
         }
     }
+}
+
+fn taken_before(taken: usize) -> String {
+    if taken == 0 { String::new() } else { format!(", although {taken} were taken before") }
 }
 
 fn absent(error: &ConnectError, nearest: Option<&str>) -> String {

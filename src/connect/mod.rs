@@ -8,6 +8,7 @@ mod change;
 mod chosen;
 mod declared;
 mod error;
+mod files;
 mod instant;
 mod mysql;
 mod postgres;
@@ -29,7 +30,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Row, RowChange, Secret};
 use crate::project::{Protocol, Stream, System};
 
-pub use error::{ConnectError, Object, Place, Retry, Role};
+pub use crate::base::Retry;
+pub use error::{ConnectError, Object, Place, Role};
 pub use value::{canonical_json, cell_json};
 
 /// Opens `system` for reading: one snapshot, which every stream read through it shares. `root` is what relative addresses start from.
@@ -38,6 +40,7 @@ pub async fn source(system: &System, root: &Path) -> Result<Box<dyn Source>, Con
         Scheme::Sqlite => Ok(Box::new(sqlite::Source::open(system, root).await?)),
         Scheme::Postgres => Ok(Box::new(postgres::Source::open(system, secret(system)?).await?)),
         Scheme::Mysql => Ok(Box::new(mysql::Source::open(system, secret(system)?).await?)),
+        Scheme::Files => Ok(Box::new(files::Source::open(system, root)?)),
     }
 }
 
@@ -47,6 +50,11 @@ pub async fn target(system: &System, root: &Path) -> Result<Box<dyn Target>, Con
         Scheme::Sqlite => Ok(Box::new(sqlite::Target::open(system, root).await?)),
         Scheme::Postgres => Ok(Box::new(postgres::Target::open(system, secret(system)?).await?)),
         Scheme::Mysql => Ok(Box::new(mysql::Target::open(system, secret(system)?).await?)),
+        Scheme::Files => Err(ConnectError::Address {
+            system: system.name.clone(),
+            what: "files cannot be written".into(),
+            hint: "remove the [write.…] sections from its connector.toml".into(),
+        }),
     }
 }
 
@@ -55,11 +63,12 @@ enum Scheme {
     Sqlite,
     Postgres,
     Mysql,
+    Files,
 }
 
 fn scheme(system: &System) -> Result<Scheme, ConnectError> {
-    match system.connector.protocol {
-        Protocol::Sql | Protocol::Files => {}
+    if system.connector.protocol == Protocol::Files {
+        return Ok(Scheme::Files);
     }
     match system.url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Scheme::Sqlite),

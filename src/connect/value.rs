@@ -30,6 +30,22 @@ pub(super) enum Scalar<'a> {
     Bytes(Cow<'a, [u8]>),
 }
 
+impl Scalar<'_> {
+    /// The same value, which borrows nothing.
+    pub(super) fn into_owned<'b>(self) -> Scalar<'b> {
+        match self {
+            Self::Text(text) => Scalar::Text(text.into_owned().into()),
+            Self::Bytes(bytes) => Scalar::Bytes(bytes.into_owned().into()),
+            Self::Boolean(value) => Scalar::Boolean(value),
+            Self::Integer(value) => Scalar::Integer(value),
+            Self::Double(value) => Scalar::Double(value),
+            Self::Decimal(unscaled) => Scalar::Decimal(unscaled),
+            Self::Date(days) => Scalar::Date(days),
+            Self::Instant(micros) => Scalar::Instant(micros),
+        }
+    }
+}
+
 /// The cell at `row` in the canonical form described at [`crate::base::Row`]. Types that no reading yields are shown as Arrow's text.
 pub fn cell_json(array: &dyn Array, row: usize) -> Value {
     if row >= array.len() || array.is_null(row) {
@@ -108,7 +124,7 @@ pub(super) fn scale_of(data_type: &DataType) -> i8 {
     }
 }
 
-fn scalar_at(array: &dyn Array, row: usize) -> Option<Scalar<'_>> {
+pub(super) fn scalar_at(array: &dyn Array, row: usize) -> Option<Scalar<'_>> {
     let any = array.as_any();
     Some(match array.data_type() {
         DataType::Utf8 => Scalar::Text(any.downcast_ref::<StringArray>()?.value(row).into()),

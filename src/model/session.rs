@@ -22,7 +22,7 @@ use super::table::Files;
 use super::{Graph, ModelError};
 use crate::base::{TableName, nearest};
 use crate::project::Project;
-use crate::store::{Cut, Store};
+use crate::store::{Cut, Store, pulls_schema};
 
 /// A longer query is better a model.
 const QUERY_SECONDS_MAX: u64 = 120;
@@ -48,8 +48,7 @@ impl<'a> Reader<'a> {
     /// Every table that can be read, by name.
     pub fn tables(&self) -> Vec<TableName> {
         let mut names: BTreeMap<TableName, ()> = self.cut.tables.keys().map(|table| (table.clone(), ())).collect();
-        names.insert(TableName::new("system", "cuts"), ());
-        names.insert(TableName::new("system", "changes"), ());
+        names.extend(["cuts", "changes", "pulls"].map(|name| (TableName::new("system", name), ())));
         names.into_keys().collect()
     }
 
@@ -133,6 +132,7 @@ impl<'a> Reader<'a> {
         match version {
             Some(version) => Ok(Arc::new(Files::of(&version))),
             None if *table == TableName::new("system", "changes") => Ok(Arc::new(Files::new(changes_schema(), vec![]))),
+            None if *table == TableName::new("system", "pulls") => Ok(Arc::new(Files::new(pulls_schema(), vec![]))),
             None => Err(self.unknown(table, line)),
         }
     }

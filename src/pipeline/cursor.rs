@@ -3,12 +3,13 @@
 //! A raw table keeps the highest cursor value that its pulls have seen, bounded by what the source says no later commit can fall below. The next
 //! pull starts the stream's lookback before it, inclusively; rows that were seen already change nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{cast, max};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 
+use crate::base::time::Instant;
 use crate::connect::CursorValue;
 use crate::project::{Cursor, CursorKind};
 
@@ -36,16 +37,39 @@ pub(super) fn start(last: CursorValue, cursor: &Cursor) -> CursorValue {
     }
 }
 
-/// The highest cursor value among the rows of one read.
+/// The highest cursor value among the rows of one pull.
 #[derive(Clone)]
 pub(super) struct Seen {
     cursor: Cursor,
-    highest: Arc<Mutex<Option<CursorValue>>>,
+    range: Arc<Mutex<Range>>,
+}
+
+#[derive(Clone, Copy)]
+struct Range {
+    highest: Option<CursorValue>,
+    /// The next pull starts no later than this.
+    bound: Option<CursorValue>,
 }
 
 impl Seen {
-    pub fn new(cursor: &Cursor, last: Option<CursorValue>) -> Self {
-        Self { cursor: cursor.clone(), highest: Arc::new(Mutex::new(last)) }
+    /// `last`: what was reached before. `opened_at`: an instant before the snapshot; one row dated in the far future must not hide those that are
+    /// written until then.
+    pub fn new(cursor: &Cursor, last: Option<CursorValue>, opened_at: Instant) -> Self {
+        let bound = match cursor.kind {
+            CursorKind::Timestamp => Some(CursorValue::Timestamp(opened_at.timestamp_micros())),
+            CursorKind::Integer => None,
+        };
+        Self { cursor: cursor.clone(), range: Arc::new(Mutex::new(Range { highest: last, bound })) }
+    }
+
+    fn range(&self) -> MutexGuard<'_, Range> {
+        self.range.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No row that commits later can carry a cursor below `safe_until`.
+    pub fn bound(&self, safe_until: Option<CursorValue>) {
+        let mut range = self.range();
+        range.bound = range.bound.into_iter().chain(safe_until).min();
     }
 
     /// Takes a batch into account; `connect` checked that it has the cursor column.
@@ -55,18 +79,14 @@ impl Seen {
             CursorKind::Timestamp => instants(column).map(CursorValue::Timestamp),
             CursorKind::Integer => integers(column).map(CursorValue::Integer),
         };
-        let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
-        *highest = (*highest).max(found);
+        let mut range = self.range();
+        range.highest = range.highest.max(found);
     }
 
-    /// The property to commit: the highest value, but not above `safe_until`.
-    pub fn property(&self, safe_until: Option<CursorValue>) -> Option<String> {
-        let highest = *self.highest.lock().unwrap_or_else(PoisonError::into_inner);
-        let bounded = match (highest?, safe_until) {
-            (highest, Some(bound)) => highest.min(bound),
-            (highest, None) => highest,
-        };
-        serde_json::to_string(&bounded).ok()
+    /// The property to commit: the highest value, but not above the bounds.
+    pub fn property(&self) -> Option<String> {
+        let Range { highest, bound } = *self.range();
+        serde_json::to_string(&bound.into_iter().chain(highest).min().filter(|_| highest.is_some())?).ok()
     }
 }
 
@@ -109,16 +129,26 @@ mod tests {
         let batch = |values: Vec<Option<i32>>| {
             RecordBatch::try_from_iter([("c", Arc::new(Int32Array::from(values)) as Arc<dyn Array>)]).unwrap()
         };
-        let seen = Seen::new(&cursor(CursorKind::Integer, 0), Some(CursorValue::Integer(4)));
+        let opened_at = Instant::from_timestamp_micros(100).unwrap();
+        let seen = Seen::new(&cursor(CursorKind::Integer, 0), Some(CursorValue::Integer(4)), opened_at);
         seen.note(&batch(vec![Some(2), None]));
-        assert_eq!(seen.property(None).unwrap(), "{\"integer\":4}");
-        seen.note(&batch(vec![Some(9), None]));
-        assert_eq!(seen.property(None).unwrap(), "{\"integer\":9}");
-        assert_eq!(seen.property(Some(CursorValue::Integer(6))).unwrap(), "{\"integer\":6}");
-        let empty = Seen::new(&cursor(CursorKind::Timestamp, 0), None);
-        assert_eq!(empty.property(None), None);
-        let column = TimestampMicrosecondArray::from(vec![5, 7]).with_timezone("UTC");
-        empty.note(&RecordBatch::try_from_iter([("c", Arc::new(column) as Arc<dyn Array>)]).unwrap());
-        assert_eq!(empty.property(None).unwrap(), "{\"timestamp\":7}");
+        assert_eq!(seen.property().unwrap(), "{\"integer\":4}");
+        seen.note(&batch(vec![Some(900), None]));
+        assert_eq!(seen.property().unwrap(), "{\"integer\":900}");
+        seen.bound(Some(CursorValue::Integer(6)));
+        seen.bound(None);
+        assert_eq!(seen.property().unwrap(), "{\"integer\":6}");
+        let empty = Seen::new(&cursor(CursorKind::Timestamp, 0), None, opened_at);
+        assert_eq!(empty.property(), None);
+        let instants = |micros: Vec<i64>| {
+            let column = TimestampMicrosecondArray::from(micros).with_timezone("UTC");
+            RecordBatch::try_from_iter([("c", Arc::new(column) as Arc<dyn Array>)]).unwrap()
+        };
+        empty.note(&instants(vec![5, 7]));
+        assert_eq!(empty.property().unwrap(), "{\"timestamp\":7}");
+        empty.note(&instants(vec![1 << 60]));
+        assert_eq!(empty.property().unwrap(), "{\"timestamp\":100}", "a row of the far future hides nothing");
+        empty.bound(Some(CursorValue::Timestamp(6)));
+        assert_eq!(empty.property().unwrap(), "{\"timestamp\":6}");
     }
 }

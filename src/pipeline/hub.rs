@@ -39,13 +39,15 @@ pub struct RunOptions<'a> {
     pub as_of: Option<Instant>,
     /// Reads every table whole, and lets sweeps remove any number of rows.
     pub full: bool,
+    /// Pulls systems outside of their hours, too.
+    pub any_hour: bool,
     pub progress: &'a dyn Progress,
     pub cancel: Cancel,
 }
 
 impl Default for RunOptions<'_> {
     fn default() -> Self {
-        Self { as_of: None, full: false, progress: &Silent, cancel: Cancel::default() }
+        Self { as_of: None, full: false, any_hour: false, progress: &Silent, cancel: Cancel::default() }
     }
 }
 

@@ -116,7 +116,7 @@ impl Hub {
             let why = match self.writeback().pulled_at(&system.name)? {
                 None => format!("system \"{}\" was never pulled completely", system.name),
                 Some(at) => {
-                    let age = (now - at).to_std().unwrap_or_default();
+                    let age = time::age(at, now);
                     if age <= system.max_age {
                         continue;
                     }
@@ -132,16 +132,21 @@ impl Hub {
         Ok(found)
     }
 
-    /// The latest version of every raw table and of the tables of deleted rows beside them.
-    pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+    /// Every raw table that a pull writes and the tables beside it: deleted rows, what was left out, files that were taken. Some may not exist yet.
+    pub(super) fn pulled_tables(&self) -> Vec<TableName> {
         let streams =
             self.project.systems.values().flat_map(|system| system.connector.streams.keys().map(|stream| (&system.name, stream)));
         let tables = streams.flat_map(|(system, stream)| {
             let live = raw_table(system, stream);
-            let deleted = TableName::new(&live.schema, format!("{}__deleted", live.name));
-            [live, deleted]
+            let beside = |what: &str| TableName::new(&live.schema, format!("{}__{what}", live.name));
+            [beside("deleted"), beside("discarded"), beside("files"), live]
         });
-        let versions: Vec<Option<TableVersion>> = futures::stream::iter(tables)
+        tables.collect()
+    }
+
+    /// The latest version of every raw table and of the tables beside them.
+    pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+        let versions: Vec<Option<TableVersion>> = futures::stream::iter(self.pulled_tables())
             .map(|table| async move { self.store.latest(&table).await })
             .buffer_unordered(SNAPSHOTS_AT_ONCE)
             .try_collect()

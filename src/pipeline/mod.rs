@@ -9,12 +9,16 @@
 //! - `system.changes` is the ledger after the run's pull and before its own plan, so the loop's KPIs are as of the run's start; what a run sends and
 //!   confirms shows in the next run, which finds `system.changes` changed and rebuilds exactly what reads it.
 
+mod admit;
 mod apply;
 mod changes;
 mod cursor;
 mod error;
+mod exact;
 mod hub;
 mod inputs;
+mod maintain;
+mod omitted;
 mod progress;
 mod pull;
 mod report;
@@ -25,7 +29,11 @@ mod trace;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
-pub use report::{CheckReport, PullReport, RunReport, StageTime, StreamPull, SystemPull, WriteSummary};
+pub use pull::{Flow, Verification};
+pub use report::{
+    CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
+};
 pub use status::{Freshness, Status};
 pub use trace::LotTrace;

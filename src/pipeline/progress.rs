@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use crate::model::ModelRun;
 use crate::writeback::Applied;
 
-use super::report::StreamPull;
+use super::pull::Flow;
+use super::report::{StreamCheck, StreamPull};
 
 /// A part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,10 +27,12 @@ pub enum Stage {
 /// Called as a run goes on, from any thread. Every method has an empty default.
 pub trait Progress: Send + Sync {
     fn stage(&self, _stage: Stage) {}
-    /// `rows` more rows of a stream were read.
-    fn rows(&self, _system: &str, _stream: &str, _rows: u64) {}
+    /// How far a stream is that is being read; a few times a second.
+    fn rows(&self, _flow: &Flow<'_>) {}
     /// A stream is done; `done` of `total` streams of this pull are.
     fn pulled(&self, _pull: &StreamPull, _done: usize, _total: usize) {}
+    /// A stream was compared with its table.
+    fn verified(&self, _check: &StreamCheck, _done: usize, _total: usize) {}
     fn model(&self, _run: &ModelRun, _done: usize, _total: usize) {}
     fn applied(&self, _applied: &Applied) {}
 }

@@ -34,7 +34,9 @@ impl Hub {
         let pipeline = self.pipeline(pipeline)?;
         let graph = graph(&self.project)?;
         let targets = targets(&self.project, &graph, pipeline)?;
-        self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await
+        let report = self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await?;
+        self.tidy(options).await;
+        Ok(report)
     }
 
     /// Builds `targets` (schemas or tables; all if empty) from what was last pulled, and publishes; neither pulls nor writes.
@@ -276,7 +278,15 @@ impl Hub {
 impl<'a> Running<'a> {
     pub fn order(&self, systems: BTreeMap<String, Option<BTreeSet<String>>>) -> Order<'a> {
         let (options, full) = (self.options, self.options.full);
-        Order { run: self.run, systems, whole: full, allow_mass_delete: full, options, as_of: self.as_of }
+        Order {
+            run: self.run,
+            systems,
+            whole: full,
+            allow_mass_delete: full,
+            any_hour: options.any_hour,
+            options,
+            as_of: self.as_of,
+        }
     }
 
     pub fn enter(&self, stage: Stage) -> Stopwatch {
@@ -367,21 +377,5 @@ impl RunReport {
         parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
         parts.extend(self.stale.iter().cloned());
         parts.join(", ")
-    }
-}
-
-impl PullReport {
-    /// Adds a later pull of the same run.
-    fn add(&mut self, later: Self) {
-        for system in later.systems {
-            match self.systems.iter_mut().find(|known| known.system == system.system) {
-                Some(known) => {
-                    known.seconds += system.seconds;
-                    known.error = system.error.or_else(|| known.error.take());
-                    known.streams.extend(system.streams);
-                }
-                None => self.systems.push(system),
-            }
-        }
     }
 }

@@ -19,6 +19,9 @@ use super::{Cancel, Hub, PipelineError, Progress, RunOptions};
 /// Longest sleep: a clock that was set, or a machine that slept, is noticed after that.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 
+/// Clocks are corrected by less than this all the time, which is no reason to run twice.
+const CLOCK_STEP: TimeDelta = TimeDelta::minutes(1);
+
 /// The first instant after `after` at which `cron` (six fields, seconds first) fires in `zone`; `None` if it never fires again.
 pub fn next_due(cron: &str, zone: Tz, after: Instant) -> Result<Option<Instant>, PipelineError> {
     let schedule =
@@ -67,7 +70,7 @@ pub async fn serve(hub: &Hub, progress: &dyn Progress, cancel: &Cancel) -> Resul
         let now = time::now();
         let mut next: Option<(Instant, &Pipeline, &Schedule)> = None;
         for (pipeline, schedule) in &scheduled {
-            let last = hub.store.control.last_scheduled(&pipeline.name)?.unwrap_or(now);
+            let last = last_started(hub, pipeline, now)?;
             let due = next_due(&schedule.cron, schedule.timezone, last)?;
             if let Some(due) = due.filter(|due| next.is_none_or(|(earliest, ..)| *due < earliest)) {
                 next = Some((due, pipeline, schedule));
@@ -85,6 +88,16 @@ pub async fn serve(hub: &Hub, progress: &dyn Progress, cancel: &Cancel) -> Resul
         }
     }
     Ok(())
+}
+
+/// When a pipeline was last started. If that lies ahead, the clock was set back since: it goes on from now, not when the clock gets there again.
+fn last_started(hub: &Hub, pipeline: &Pipeline, now: Instant) -> Result<Instant, PipelineError> {
+    let last = hub.store.control.last_scheduled(&pipeline.name)?.unwrap_or(now);
+    if last <= now + CLOCK_STEP {
+        return Ok(last);
+    }
+    hub.store.control.set_last_scheduled(&pipeline.name, now)?;
+    Ok(now)
 }
 
 /// Decides about runs whose time passed while the hub was down: several become one, or none.

@@ -9,7 +9,7 @@ use crate::base::time::{self, Instant};
 use crate::store::{ChangeState, Filter, PullRecord, RunRecord};
 
 use super::schedule::next_due;
-use super::{Hub, PipelineError};
+use super::{Hub, PipelineError, Upkeep};
 
 /// Runs that a status lists.
 const RUNS_SHOWN: usize = 20;
@@ -29,6 +29,8 @@ pub struct Status {
     pub changes: BTreeMap<String, BTreeMap<String, usize>>,
     /// Pipelines and when they are due next, by the wall clock.
     pub due: Vec<(String, Option<Instant>)>,
+    /// What maintenance last found.
+    pub upkeep: Option<Upkeep>,
     /// Why nothing is written, if so.
     pub refused: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Hub {
             runs: control.runs(RUNS_SHOWN)?,
             changes: self.counts()?,
             due: self.due(wall)?,
+            upkeep: self.upkeep()?,
             refused: behind.map(|behind| {
                 format!(
                     "the control state knows runs up to {}, run {} was published: run `loopline write recover`",
@@ -68,13 +71,13 @@ impl Hub {
     pub(super) fn freshness(&self, system: &str, now: Instant) -> Result<Freshness, PipelineError> {
         let pulled_at = self.writeback().pulled_at(system)?;
         let max_age = self.project.systems.get(system).map(|system| system.max_age).unwrap_or_default();
-        let age = pulled_at.map(|at| now - at);
+        let age = pulled_at.map(|at| time::age(at, now));
         Ok(Freshness {
             system: system.into(),
             pulled_at,
-            age_seconds: age.map(|age| age.num_seconds()),
+            age_seconds: age.and_then(|age| i64::try_from(age.as_secs()).ok()),
             max_age_seconds: max_age.as_secs(),
-            stale: age.is_none_or(|age| age.to_std().unwrap_or_default() > max_age),
+            stale: age.is_none_or(|age| age > max_age),
         })
     }
 

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::SqlFile;
 use super::files::{CONTRACT_SCHEMAS, ConnectorFiles, is_identifier};
 use super::names::Names;
 use super::problems::{Problems, suggest};
 use super::section::{Document, Located, Section};
-use super::text::{self, duration, time_zone};
+use super::text::{self, time_zone};
+use super::{SqlFile, Stream, stream};
 use crate::base::{Operation, TableName};
-
-/// How far before its last cursor a timestamp stream starts where the TOML is silent: longer than most transactions stay open.
-const LOOKBACK_SECONDS: i64 = 300;
 
 /// How a product is read and written; shared by every system that runs this product.
 #[derive(Debug)]
@@ -40,175 +36,6 @@ pub enum Protocol {
     Sql,
     /// Files in a folder or bucket: a path, `file:`, `s3:`, `gs:` or `az:`.
     Files,
-}
-
-/// One table or resource of a product that is pulled.
-#[derive(Debug, Clone)]
-pub struct Stream {
-    pub name: String,
-    /// The source's own name, `schema.table` or `table`; the stream's name where the TOML is silent.
-    pub table: String,
-    /// Key columns in the source; never empty.
-    pub key: Vec<String>,
-    /// Without a cursor every pull reads the whole table and keeps the difference.
-    pub cursor: Option<Cursor>,
-    /// With a cursor: how often the whole table is read and compared all the same, which finds deletes and silent changes.
-    pub sweep_every: Option<Duration>,
-    pub mode: PullMode,
-    /// Column that changes with every change of a row, compared by a sweep; the cursor's where the TOML is silent.
-    pub version: Option<String>,
-    /// How many rows may vanish between two readings of the whole table before someone is asked.
-    pub removals: Removals,
-    pub contract: StreamContract,
-    /// Columns whose type is chosen here instead of derived from the source's.
-    pub types: BTreeMap<String, ColumnType>,
-    /// For a stream of files: which files, and their format.
-    pub files: Option<Files>,
-    /// Updates mark rows of old files as deleted instead of writing the files anew: cheaper to write, but not every engine reads it.
-    pub deletion_vectors: bool,
-    /// Columns to leave out (large, private or useless ones).
-    pub exclude: Vec<String>,
-}
-
-impl Stream {
-    /// A stream of which the TOML says no more than its key: read whole with every pull.
-    pub fn new(name: &str, key: Vec<String>) -> Self {
-        Self {
-            name: name.into(),
-            table: name.into(),
-            key,
-            cursor: None,
-            sweep_every: None,
-            mode: PullMode::Full,
-            version: None,
-            removals: Removals::Few,
-            contract: StreamContract::default(),
-            types: BTreeMap::new(),
-            files: None,
-            deletion_vectors: false,
-            exclude: Vec::new(),
-        }
-    }
-}
-
-/// `removals = "any"`: rows of this table come and go (stock records, open items). Otherwise many that vanish at once look like a fault of the source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Removals {
-    /// More than 5 % stop the pull.
-    #[default]
-    Few,
-    Any,
-}
-
-/// How a stream's rows come into its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PullMode {
-    /// Every pull reads the whole table and keeps the difference.
-    Full,
-    /// Rows at or after the cursor are merged by key.
-    Incremental,
-    /// Rows at or after the cursor are added; the source never changes or removes a row.
-    Append,
-}
-
-/// What happens when a stream no longer looks as its table does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamContract {
-    /// A column that the table does not have.
-    pub new_columns: Policy,
-    /// A column of the table that the source does not have any more.
-    pub gone_columns: Policy,
-    /// A column whose type became wider (`integer` to `long`).
-    pub widened_types: Policy,
-    /// A column whose type became another one.
-    pub changed_types: Policy,
-    /// A value that its column's type cannot hold exactly (a date `0000-00-00`, an infinite timestamp, a decimal with too many digits).
-    pub values: Policy,
-}
-
-impl Default for StreamContract {
-    fn default() -> Self {
-        Self {
-            new_columns: Policy::Evolve,
-            gone_columns: Policy::Freeze,
-            widened_types: Policy::Evolve,
-            changed_types: Policy::Freeze,
-            values: Policy::Freeze,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// The table follows the source.
-    Evolve,
-    /// The pull of this stream is an error.
-    Freeze,
-    /// Rows that do not fit are left out and kept in `…__discarded` with the reason.
-    DiscardRow,
-    /// Values that do not fit are left out (null) and kept in `…__discarded` with the reason.
-    DiscardValue,
-}
-
-/// A type that a connector chooses for a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// The source's text.
-    Text,
-    Integer,
-    Long,
-    /// The nearest double: digits may be lost, which is why it must be asked for.
-    Double,
-    Decimal {
-        precision: u8,
-        scale: i8,
-    },
-    Boolean,
-    Date,
-    Timestamp,
-}
-
-/// Which files make a stream, and how to read them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// A glob over paths below the system's address: `orders/*.csv`, `**/lot-?.parquet`.
-    pub pattern: String,
-    pub format: Format,
-    /// CSV: the character between fields.
-    pub delimiter: u8,
-    /// CSV and Excel: whether the first row names the columns; otherwise they are `column_1`, `column_2`, ….
-    pub has_header: bool,
-    /// Excel: the sheet's name; the first where the TOML is silent.
-    pub sheet: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    Csv,
-    /// One JSON object in each line.
-    Jsonl,
-    Excel,
-    Parquet,
-}
-
-/// The column that orders changes of a stream.
-#[derive(Debug, Clone)]
-pub struct Cursor {
-    pub field: String,
-    pub kind: CursorKind,
-    /// Each pull starts this far before the last cursor: seconds for instants, counts for integers.
-    pub lookback: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CursorKind {
-    Timestamp,
-    Integer,
 }
 
 /// How a product takes the rows of one outbox model.
@@ -245,7 +72,7 @@ pub(super) fn read(name: &str, files: &ConnectorFiles, names: &Names, problems: 
     let mut streams = BTreeMap::new();
     for entry in root.entries("stream") {
         if let Some(section) = entry.section("stream").filter(|section| identifier(section, &entry.key, "a stream"))
-            && let Some(stream) = read_stream(&entry.key.value, section)
+            && let Some(stream) = stream::read(&entry.key.value, section, protocol)
         {
             streams.insert(stream.name.clone(), stream);
         }
@@ -254,6 +81,9 @@ pub(super) fn read(name: &str, files: &ConnectorFiles, names: &Names, problems: 
     let mut write_names = Vec::new();
     for entry in root.entries("write") {
         write_names.push(entry.key.value.clone());
+        if protocol == Some(Protocol::Files) {
+            root.problem(entry.key.line, "files cannot be written", Some("remove the [write.…] sections".into()));
+        }
         if let Some(section) = entry.section("write")
             && let Some(write) = read_write(&entry.key, section, files, &stream_names, &streams, names)
         {
@@ -281,63 +111,9 @@ fn identifier(section: &Section, name: &Located<String>, what: &str) -> bool {
     valid
 }
 
-fn read_stream(name: &str, section: Section) -> Option<Stream> {
-    let table = section.text("table").map_or_else(|| name.to_owned(), |table| table.value);
-    let key = section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key"));
-    let cursor_section = section.table("cursor");
-    let has_cursor = cursor_section.is_some();
-    let cursor = cursor_section.and_then(read_cursor);
-    let sweep = section.parsed("sweep", duration);
-    let removals = section.word("removals").unwrap_or_default();
-    let exclude = section.texts("exclude").unwrap_or_default();
-    if let Some(sweep) = sweep.as_ref().filter(|_| !has_cursor) {
-        let hint = "remove `sweep`: without a cursor every pull compares the whole table";
-        section.problem(sweep.line, "\"sweep\" without a cursor has no effect", Some(hint.into()));
-    }
-    let needed =
-        key.iter().flatten().map(|column| column.value.as_str()).chain(cursor.iter().map(|cursor| cursor.field.as_str()));
-    for column in needed {
-        if let Some(excluded) = exclude.iter().find(|excluded| excluded.value == column) {
-            let what = format!("column \"{column}\" is part of the key or the cursor and cannot be excluded");
-            section.problem(excluded.line, what, Some("remove it from `exclude`".into()));
-        }
-    }
-    section.finish();
-    Some(Stream {
-        table,
-        mode: if has_cursor { PullMode::Incremental } else { PullMode::Full },
-        cursor,
-        sweep_every: sweep.map(|sweep| sweep.value),
-        removals,
-        exclude: values(exclude),
-        ..Stream::new(name, values(key?))
-    })
-}
-
-fn values(located: Vec<Located<String>>) -> Vec<String> {
+/// Texts without their lines.
+pub(super) fn values(located: Vec<Located<String>>) -> Vec<String> {
     located.into_iter().map(|located| located.value).collect()
-}
-
-fn read_cursor(section: Section) -> Option<Cursor> {
-    let field = section.required("field", "\"updated_at\"", section.text("field"));
-    // A wrong kind is found when the stream is opened, so assuming the usual one hides nothing.
-    let kind = if section.has("kind") { section.word("kind") } else { Some(CursorKind::Timestamp) };
-    let lookback = match kind {
-        Some(CursorKind::Timestamp) => match section.parsed("lookback", duration) {
-            Some(lookback) => i64::try_from(lookback.value.as_secs()).ok(),
-            None => Some(LOOKBACK_SECONDS),
-        },
-        Some(CursorKind::Integer) => match section.count("lookback") {
-            Some(lookback) => i64::try_from(lookback.value).ok(),
-            None => Some(0),
-        },
-        None => {
-            section.has("lookback"); // its type depends on the kind
-            None
-        }
-    };
-    section.finish();
-    Some(Cursor { field: field?.value, kind: kind?, lookback: lookback? })
 }
 
 fn read_write(

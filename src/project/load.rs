@@ -54,6 +54,7 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
         control: settings.control,
         clock_file: settings.clock_file,
         memory_limit_bytes: settings.memory_limit_bytes,
+        retention: settings.retention,
         authority: settings.authority,
         systems: settings.systems,
         contracts,

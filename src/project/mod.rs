@@ -14,6 +14,8 @@ mod pipeline;
 mod problems;
 mod section;
 mod settings;
+mod source_files;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -27,13 +29,13 @@ use chrono_tz::Tz;
 
 use crate::base::{Secret, TableName};
 
-pub use connector::{
-    ColumnType, Connector, Cursor, CursorKind, Files, Format, Policy, Protocol, PullMode, Removals, Stream, StreamContract, Write,
-};
+pub use connector::{Connector, Protocol, Write};
 pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
 pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
+pub use source_files::bucket_options;
+pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};
 
 /// Everything the user wrote, checked and resolved.
 #[derive(Debug)]
@@ -49,12 +51,30 @@ pub struct Project {
     pub clock_file: Option<PathBuf>,
     /// The pool that everything that holds rows draws from, in bytes.
     pub memory_limit_bytes: usize,
+    pub retention: Retention,
     /// For each contract filled by several systems and kept by one: contract → system. Others fill reconciliation only.
     pub authority: BTreeMap<TableName, String>,
     pub systems: BTreeMap<String, System>,
     pub contracts: BTreeMap<TableName, Contract>,
     pub models: BTreeMap<TableName, Model>,
     pub pipelines: BTreeMap<String, Pipeline>,
+}
+
+/// How long versions of tables are kept, so that `as of RUN` can be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Runs that sent nothing.
+    pub runs: Duration,
+    /// Runs behind a change that was sent.
+    pub sent: Duration,
+}
+
+impl Default for Retention {
+    /// A week to look at what a run did; more than a year for what was decided and sent, so that it can be compared with last year's.
+    fn default() -> Self {
+        const DAY_SECONDS: u64 = 86_400;
+        Self { runs: Duration::from_secs(7 * DAY_SECONDS), sent: Duration::from_secs(400 * DAY_SECONDS) }
+    }
 }
 
 /// Which kind of firm this is; picks what matters first.
@@ -95,11 +115,14 @@ pub struct Load {
     pub hours: Option<(u32, u32)>,
     /// How often a reading is tried again after a fault that may pass.
     pub retries: u32,
+    /// How long the pull of one stream may take, all tries together: a source that never ends must not hold the others up for ever.
+    pub time_limit: Duration,
 }
 
 impl Default for Load {
+    /// Two connections keep two cores busy and hardly disturb anyone; twelve hours read any table of a plant over night.
     fn default() -> Self {
-        Self { connections: 2, statement_timeout: None, hours: None, retries: 3 }
+        Self { connections: 2, statement_timeout: None, hours: None, retries: 3, time_limit: Duration::from_secs(12 * 3_600) }
     }
 }
 

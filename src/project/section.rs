@@ -218,6 +218,15 @@ impl<'a> Section<'a> {
         count.map(|count| Located { value: count, line: self.line_at(value.span().start) })
     }
 
+    pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong_type(key, value, "true or false");
+        }
+        flag
+    }
+
     pub(super) fn number(&self, key: &'static str) -> Option<f64> {
         let value = self.value(key)?;
         let number = match value.get_ref() {

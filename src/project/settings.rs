@@ -10,14 +10,16 @@ use url::Url;
 use super::names::Names;
 use super::problems::{Problems, suggest};
 use super::section::{Document, Entry, Located, Section};
-use super::text::{bytes, duration, time_zone};
-use super::{Connector, Load, SecretSource, SqlFile, Stale, Strategy, System};
+use super::text::{bytes, duration, hours, time_zone};
+use super::{Connector, Load, Protocol, Retention, SecretSource, SqlFile, Stale, Strategy, System, source_files};
 use crate::base::TableName;
 
 const STORE_DEFAULT: &str = "./.loopline";
 const MEMORY_DEFAULT_BYTES: usize = 1 << 30;
 const MEMORY_MIN_BYTES: usize = 64 << 20; // below this, a plan of a small plant already fails
 const MAX_AGE_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+const CONNECTIONS_MAX: u64 = 16; // a database server has about a hundred for everybody
+const RETRIES_MAX: u64 = 20; // with growing pauses, more would last for days
 
 /// Schemes of object stores.
 const STORE_SCHEMES: [&str; 6] = ["s3", "gs", "az", "abfs", "abfss", "file"];
@@ -31,6 +33,7 @@ pub(super) struct Settings {
     pub control: PathBuf,
     pub clock_file: Option<PathBuf>,
     pub memory_limit_bytes: usize,
+    pub retention: Retention,
     pub authority: BTreeMap<TableName, String>,
     pub systems: BTreeMap<String, System>,
 }
@@ -62,6 +65,7 @@ fn resolve(root: Section, names: &BTreeSet<String>, context: &Context) -> Option
         file.map(|file| PathBuf::from(file.value))
     });
     let memory_limit_bytes = root.parsed("memory_limit", memory_limit).map_or(MEMORY_DEFAULT_BYTES, |limit| limit.value);
+    let retention = root.table("retention").map(read_retention).unwrap_or_default();
     let entries = root.entries("authority");
     let authority = entries.iter().filter_map(|entry| read_authority(entry, &root, names, context.names)).collect();
     let mut systems = BTreeMap::new();
@@ -73,7 +77,7 @@ fn resolve(root: Section, names: &BTreeSet<String>, context: &Context) -> Option
     }
     root.finish();
     let control = control.unwrap_or_else(|| control_default(&store));
-    Some(Settings { strategy: strategy?, store, control, clock_file, memory_limit_bytes, authority, systems })
+    Some(Settings { strategy: strategy?, store, control, clock_file, memory_limit_bytes, retention, authority, systems })
 }
 
 /// The control state lives beside a local store; an object store cannot hold it.
@@ -132,12 +136,17 @@ fn read_system(name: &Located<String>, section: Section, context: &Context) -> O
         section.problem(connector.line, format!("there is no folder connectors/{}", connector.value), hint);
     }
     let url = section.required("url", "\"postgres://user@host:5432/database\" (or mysql://…, sqlite:path)", section.text("url"));
-    if let Some(url) = &url {
-        check_url(url, &section);
+    let protocol = connector.as_ref().and_then(|connector| context.connectors.get(&connector.value)).map(|known| known.protocol);
+    match &url {
+        Some(url) if protocol == Some(Protocol::Files) => source_files::check_address(url, &section),
+        // Of a connector that is wrong itself it is not known what its addresses look like.
+        Some(url) if protocol.is_some() || !url.value.starts_with(['.', '/']) => check_url(url, &section),
+        _ => {}
     }
     let secret = section.has("secret").then(|| read_secret(&section, context.root));
     let own_zone = section.parsed("time_zone", time_zone).map(|zone| zone.value);
     let max_age = section.parsed("max_age", duration).map_or(MAX_AGE_DEFAULT, |age| age.value);
+    let load = section.table("load").map(read_load).unwrap_or_default();
     let stale = if section.has("stale") { section.word("stale") } else { Some(Stale::Fail) };
     section.finish();
     let connector = Arc::clone(context.connectors.get(&connector?.value)?);
@@ -150,8 +159,46 @@ fn read_system(name: &Located<String>, section: Section, context: &Context) -> O
         time_zone,
         max_age,
         stale: stale?,
-        load: Load::default(),
+        load,
     })
+}
+
+fn read_retention(section: Section) -> Retention {
+    let usual = Retention::default();
+    let runs = section.parsed("runs", duration).map_or(usual.runs, |age| age.value);
+    let sent = section.parsed("sent", duration);
+    if let Some(sent) = sent.as_ref().filter(|sent| sent.value < runs) {
+        let hint = "make `sent` at least as long as `runs`, or remove it";
+        section.problem(
+            sent.line,
+            "what is behind a sent change would be kept for a shorter time than other runs",
+            Some(hint.into()),
+        );
+    }
+    section.finish();
+    Retention { runs, sent: sent.map_or(usual.sent.max(runs), |age| age.value) }
+}
+
+fn read_load(section: Section) -> Load {
+    let usual = Load::default();
+    let limited = |key, least: u64, most: u64| {
+        let count = section.count(key)?;
+        if !(least..=most).contains(&count.value) {
+            section.problem(count.line, format!("\"{key}\" must be {least} to {most}, not {}", count.value), None);
+        }
+        Some(count.value)
+    };
+    let connections = limited("connections", 1, CONNECTIONS_MAX).and_then(|count| usize::try_from(count).ok());
+    let retries = limited("retries", 0, RETRIES_MAX).and_then(|count| u32::try_from(count).ok());
+    let load = Load {
+        connections: connections.unwrap_or(usual.connections),
+        statement_timeout: section.parsed("statement_timeout", duration).map(|limit| limit.value),
+        hours: section.parsed("hours", hours).map(|hours| hours.value),
+        retries: retries.unwrap_or(usual.retries),
+        time_limit: section.parsed("time_limit", duration).map_or(usual.time_limit, |limit| limit.value),
+    };
+    section.finish();
+    load
 }
 
 fn check_url(url: &Located<String>, section: &Section) {
@@ -195,7 +242,7 @@ fn check_url(url: &Located<String>, section: &Section) {
 }
 
 /// Whether an address carries a password, in either place where one can stand, also where the rest of the address is wrong.
-fn has_password(url: &str) -> bool {
+pub(super) fn has_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);

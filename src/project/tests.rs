@@ -1,5 +1,8 @@
 //! A small valid project, and what is said when one thing in it is wrong.
 
+mod files;
+mod pulls;
+
 use std::path::Path;
 
 use insta::assert_snapshot;
@@ -281,7 +284,7 @@ fn settings_messages() {
 #[test]
 fn connector_messages() {
     assert_snapshot!(connector("protocol = \"sql\"", "protocol = \"sqll\""), @r#"
-    connectors/acme_erp/connector.toml:1: protocol: "sqll" is not one of sql
+    connectors/acme_erp/connector.toml:1: protocol: "sqll" is not one of sql, files
     hint: did you mean "sql"?
     "#);
     assert_snapshot!(connector("Europe/Berlin", "Europe/Berlim"), @r#"connectors/acme_erp/connector.toml:2: time_zone: "Europe/Berlim" is not a time zone (IANA name: Europe/Berlin, UTC); did you mean "Europe/Berlin"?"#);

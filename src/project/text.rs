@@ -7,6 +7,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+use super::ColumnType;
 use crate::base::{nearest, time};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -14,6 +15,61 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err(format!("\"{text}\" is no time at all")),
         other => other,
     }
+}
+
+/// Reads how often something happens: a duration, or a word for a common one.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let hours = match text {
+        "hourly" => 1,
+        "daily" => 24,
+        "weekly" => 7 * 24,
+        _ => {
+            return duration(text).map_err(|message| match text.ends_with("ly") {
+                true => format!("\"{text}\" is not hourly, daily, weekly or a duration like 12h"),
+                false => message,
+            });
+        }
+    };
+    Ok(Duration::from_secs(hours * 3_600))
+}
+
+/// Reads hours of the day, from and to (exclusive): `20-6`.
+pub(super) fn hours(text: &str) -> Result<(u32, u32), String> {
+    let hour = |text: &str| text.trim().parse::<u32>().ok().filter(|hour| *hour <= 24);
+    let both = text.split_once('-').and_then(|(from, to)| Some((hour(from).filter(|from| *from < 24)?, hour(to)?)));
+    both.filter(|(from, to)| from != to)
+        .ok_or_else(|| format!("\"{text}\" does not name two hours of the day (from and to, as in 20-6)"))
+}
+
+/// Reads a type that a stream chooses for a column.
+pub(super) fn column_type(text: &str) -> Result<ColumnType, String> {
+    const WORDS: [(&str, ColumnType); 7] = [
+        ("text", ColumnType::Text),
+        ("integer", ColumnType::Integer),
+        ("long", ColumnType::Long),
+        ("double", ColumnType::Double),
+        ("boolean", ColumnType::Boolean),
+        ("date", ColumnType::Date),
+        ("timestamp", ColumnType::Timestamp),
+    ];
+    if let Some((_, word)) = WORDS.iter().find(|(word, _)| *word == text) {
+        return Ok(*word);
+    }
+    if let Some(digits) = text.strip_prefix("decimal") {
+        let digits = digits.trim().strip_prefix('(').and_then(|digits| digits.strip_suffix(')')?.split_once(','));
+        let digits = digits.and_then(|(all, after)| Some((all.trim().parse::<u8>().ok()?, after.trim().parse::<i8>().ok()?)));
+        return match digits {
+            Some((precision, scale)) if (1..=38).contains(&precision) && scale >= 0 && scale.unsigned_abs() <= precision => {
+                Ok(ColumnType::Decimal { precision, scale })
+            }
+            _ => Err(format!(
+                "\"{text}\" is not a decimal type (at most 38 digits, and how many of them stand after the point: decimal(18,6))"
+            )),
+        };
+    }
+    let known = WORDS.iter().map(|(word, _)| *word).chain(["decimal"]);
+    let near = nearest(text, known).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+    Err(format!("\"{text}\" is not a type (text, integer, long, double, decimal(18,6), boolean, date, timestamp){near}"))
 }
 
 /// Reads the name of a time zone as the IANA database has it.

@@ -2,7 +2,6 @@
 //!
 //! It may be opened by several processes; each call is one transaction. It holds what Delta tables cannot: intents, and who may write.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +11,8 @@ use chrono::DateTime;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
+use crate::base::RunId;
 use crate::base::time::{Instant, now};
-use crate::base::{RunId, failpoint};
 
 use super::StoreError;
 
@@ -21,7 +20,9 @@ use super::StoreError;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// One script for each format; the file's `user_version` says how many were applied.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[FIRST_FORMAT, super::pulls::MIGRATION];
+
+pub(super) const FIRST_FORMAT: &str = "
 create table meta (name text primary key, value text not null);
 create table lease (one integer primary key check (one = 1), epoch integer not null, pid integer not null, since integer not null);
 insert into lease values (1, 0, 0, 0);
@@ -43,7 +44,7 @@ create index changes_by_state on changes (state, system, kind);
 create table change_events (
   id integer primary key, change integer not null references changes (id), state text not null, at integer not null, actor text, detail text);
 create index events_of_change on change_events (change);
-"];
+";
 
 /// The control state. All calls are short; durable when they return (`synchronous = FULL`, WAL).
 #[derive(Debug)]
@@ -98,23 +99,6 @@ impl FromSql for RunOutcome {
             other => return Err(unknown("outcome", other)),
         })
     }
-}
-
-/// One pull of one stream.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct PullRecord {
-    pub run: RunId,
-    pub system: String,
-    pub stream: String,
-    pub started_at: Instant,
-    pub seconds: f64,
-    pub rows_read: u64,
-    pub inserted: u64,
-    pub updated: u64,
-    pub deleted: u64,
-    /// Whether the whole table was read.
-    pub whole: bool,
-    pub error: Option<String>,
 }
 
 /// An instant as SQLite keeps it: microseconds since 1970-01-01T00:00:00Z.
@@ -215,71 +199,6 @@ impl Control {
                 "select run, pipeline, as_of, started_at, finished_at, outcome, message from runs order by run desc limit ?1";
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             db.prepare(sql)?.query_map([limit], run_record)?.collect()
-        })
-    }
-
-    pub fn record_pull(&self, pull: &PullRecord) -> Result<(), StoreError> {
-        self.record_pulls(std::slice::from_ref(pull))
-    }
-
-    /// Records several pulls in one transaction.
-    pub fn record_pulls(&self, pulls: &[PullRecord]) -> Result<(), StoreError> {
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        failpoint::hit("pull.record.before");
-        self.write("cannot record a pull", |db| {
-            let sql = "insert into pulls (run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error)
-                       values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-            for pull in pulls {
-                db.prepare(sql)?.execute(params![
-                    pull.run.0,
-                    pull.system,
-                    pull.stream,
-                    Micros(pull.started_at),
-                    pull.seconds,
-                    count(pull.rows_read),
-                    count(pull.inserted),
-                    count(pull.updated),
-                    count(pull.deleted),
-                    pull.whole,
-                    pull.error
-                ])?;
-            }
-            Ok(())
-        })?;
-        failpoint::hit("pull.record.after");
-        Ok(())
-    }
-
-    /// When the last pull that succeeded of each stream of `system` was started; with `whole`, only pulls of whole tables count.
-    pub fn last_successes(&self, system: &str, whole: bool) -> Result<BTreeMap<String, Instant>, StoreError> {
-        self.read("cannot read when a system was pulled", |db| {
-            let sql =
-                "select stream, max(started_at) from pulls where system = ?1 and error is null and whole >= ?2 group by stream";
-            let rows = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0));
-            db.prepare(sql)?.query_map(params![system, whole], rows)?.collect()
-        })
-    }
-
-    /// The last pull of each stream.
-    pub fn last_pulls(&self) -> Result<Vec<PullRecord>, StoreError> {
-        self.read("cannot list pulls", |db| {
-            let sql =
-                "select run, system, stream, started_at, seconds, rows_read, inserted, updated, deleted, whole, error from pulls
-                       where id in (select max(id) from pulls group by system, stream) order by system, stream";
-            db.prepare(sql)?.query_map([], pull_record)?.collect()
-        })
-    }
-
-    /// When the last pull of all streams of `system` that succeeded was started; the freshness of the system. `None` if never.
-    ///
-    /// The oldest of its streams' last successes; a stream that never succeeded makes it `None`. One that the connector dropped counts on
-    /// until pulls of it are forgotten: see `Writeback::pulled_at` for the streams of today.
-    pub fn pulled_at(&self, system: &str) -> Result<Option<Instant>, StoreError> {
-        self.read("cannot read when a system was pulled", |db| {
-            let sql = "select min(last), count(*) = count(last) from
-                         (select max(iif(error is null, started_at, null)) as last from pulls where system = ?1 group by stream)";
-            let (oldest, every): (Option<Micros>, bool) = db.query_row(sql, [system], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(oldest.filter(|_| every).map(|at| at.0))
         })
     }
 
@@ -392,11 +311,11 @@ fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     transaction.commit().map_err(fail)
 }
 
-fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     db.query_row("select value from meta where name = ?1", [name], |row| row.get(0)).optional()
 }
 
-fn meta_number(db: &Connection, name: &str) -> rusqlite::Result<i64> {
+pub(super) fn meta_number(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     let text = meta(db, name)?.unwrap_or_else(|| "0".into());
     text.parse().map_err(|_| {
         rusqlite::Error::FromSqlConversionFailure(
@@ -407,7 +326,7 @@ fn meta_number(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     })
 }
 
-fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+pub(super) fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
     let sql = "insert into meta values (?1, ?2) on conflict (name) do update set value = excluded.value";
     db.execute(sql, params![name, value]).map(drop)
 }
@@ -421,23 +340,6 @@ fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         finished_at: row.get::<_, Option<Micros>>(4)?.map(|at| at.0),
         outcome: row.get(5)?,
         message: row.get(6)?,
-    })
-}
-
-fn pull_record(row: &Row<'_>) -> rusqlite::Result<PullRecord> {
-    let count = |column: usize| row.get::<_, i64>(column).map(|n| u64::try_from(n).unwrap_or_default());
-    Ok(PullRecord {
-        run: RunId(row.get(0)?),
-        system: row.get(1)?,
-        stream: row.get(2)?,
-        started_at: row.get::<_, Micros>(3)?.0,
-        seconds: row.get(4)?,
-        rows_read: count(5)?,
-        inserted: count(6)?,
-        updated: count(7)?,
-        deleted: count(8)?,
-        whole: row.get(9)?,
-        error: row.get(10)?,
     })
 }
 
@@ -472,36 +374,6 @@ mod tests {
         assert_eq!(control.last_scheduled("other").unwrap(), None);
         control.close_interrupted(1, &[]).unwrap();
         assert_eq!(control.runs(1).unwrap()[0].outcome, RunOutcome::Failed);
-    }
-
-    #[test]
-    fn a_system_is_as_fresh_as_its_oldest_stream() {
-        let folder = tempfile::tempdir().unwrap();
-        let control = open(&folder);
-        let pull = |run: i64, stream: &str, at: i64, error: Option<&str>| {
-            let record = PullRecord {
-                run: RunId(run),
-                system: "erp".into(),
-                stream: stream.into(),
-                started_at: instant(at),
-                seconds: 0.5,
-                rows_read: 3,
-                inserted: 2,
-                updated: 1,
-                deleted: 0,
-                whole: true,
-                error: error.map(Into::into),
-            };
-            control.record_pull(&record).unwrap();
-        };
-        assert_eq!(control.pulled_at("erp").unwrap(), None);
-        pull(1, "items", 10, None);
-        pull(1, "orders", 11, None);
-        pull(2, "items", 20, None);
-        pull(2, "orders", 21, Some("no route"));
-        assert_eq!(control.pulled_at("erp").unwrap(), Some(instant(11)), "orders are that old");
-        let last: Vec<_> = control.last_pulls().unwrap().into_iter().map(|p| (p.stream, p.run.0, p.error)).collect();
-        assert_eq!(last, [("items".into(), 2, None), ("orders".into(), 2, Some("no route".into()))]);
     }
 
     #[test]

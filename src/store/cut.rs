@@ -3,7 +3,7 @@
 //! Publishing stores a manifest (in the control state and beside the tables), commits the tables one by one, commits the cut, and forgets the manifest.
 //! Each step looks at the table's transactions first, so any step may be repeated; a publication that was cut short is finished by [`Store::roll_forward`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -41,6 +41,12 @@ pub(super) struct Manifest {
     unchanged: BTreeMap<String, u64>,
 }
 
+impl Manifest {
+    pub(super) fn staged_paths(self) -> impl Iterator<Item = String> {
+        self.staged.into_iter().flat_map(|staged| staged.files).map(|file| file.path)
+    }
+}
+
 impl Store {
     /// Publishes a run: stores the manifest, commits each staged table whose content differs, and last the cut, which names the version of every
     /// table of `staged` and `unchanged`. Killed anywhere, the next [`Store::roll_forward`] finishes it.
@@ -63,12 +69,11 @@ impl Store {
     }
 
     /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
-    /// the lease left running, and deletes what they wrote but nobody committed. Call it once after taking the lease, before anything else is written. Returns the runs that it published.
+    /// the lease left running. Call it once after taking the lease, before anything else is written. Returns the runs that it published.
     pub async fn roll_forward(&self, lease: &Lease) -> Result<Vec<RunId>, StoreError> {
         self.control.check_lease()?;
         let published = self.finish_manifests().await?;
         self.control.close_interrupted(lease.epoch, &published)?;
-        self.clean().await;
         Ok(published)
     }
 
@@ -76,12 +81,26 @@ impl Store {
     pub async fn cut(&self) -> Result<Option<Cut>, StoreError> {
         let Some(cuts) = self.latest(&cuts_table()).await? else { return Ok(None) };
         let Some(newest) = newest_run(&cuts) else { return Ok(None) };
+        self.read_cut_of(&cuts, newest).await
+    }
+
+    /// The cut that `run` published, as long as its versions are kept.
+    pub async fn cut_of(&self, run: RunId) -> Result<Cut, StoreError> {
+        let Some(cuts) = self.latest(&cuts_table()).await? else { return Err(StoreError::NoCutOf { run }) };
+        match self.read_cut_of(&cuts, run).await? {
+            None => Err(StoreError::NoCutOf { run }),
+            Some(cut) if cut.tables.is_empty() && newest_run(&cuts) != Some(run) => Err(StoreError::CutGone { run }),
+            Some(cut) => Ok(cut),
+        }
+    }
+
+    async fn read_cut_of(&self, cuts: &TableVersion, run: RunId) -> Result<Option<Cut>, StoreError> {
         let mut cut: Option<Cut> = None;
-        for file in cuts.files.iter().filter(|file| holds(file, newest)) {
+        for file in cuts.files.iter().filter(|file| holds(file, run)) {
             let rows: Vec<RecordBatch> =
                 read_file(Arc::clone(&self.place.folder), cuts.table.to_string(), file, cut_schema()).try_collect().await?;
             for batch in &rows {
-                read_cut(batch, newest, &mut cut)?;
+                read_cut(batch, run, &mut cut)?;
             }
         }
         Ok(cut)
@@ -269,19 +288,6 @@ fn table_name(text: &str) -> Result<TableName, StoreError> {
     text.parse().map_err(|what| StoreError::Malformed { what })
 }
 
-/// All runs that were ever published.
-pub(super) async fn published_runs(store: &Store) -> Result<BTreeSet<RunId>, StoreError> {
-    let Some(cuts) = store.latest(&cuts_table()).await? else { return Ok(BTreeSet::new()) };
-    let mut runs = BTreeSet::new();
-    for file in &cuts.files {
-        let mut rows = read_file(Arc::clone(&store.place.folder), cuts.table.to_string(), file, cut_schema());
-        while let Some(batch) = rows.next().await {
-            runs.extend(batch?.column(0).as_primitive::<Int64Type>().iter().flatten().map(RunId));
-        }
-    }
-    Ok(runs)
-}
-
 /// The newest run among the files of `system.cuts`, by their statistics.
 pub(super) fn newest_run(cuts: &TableVersion) -> Option<RunId> {
     let newest = |file: &DataFile| match key_range(file.stats.as_deref(), "run") {
@@ -298,7 +304,7 @@ fn holds(file: &DataFile, run: RunId) -> bool {
     }
 }
 
-fn cut_schema() -> SchemaRef {
+pub(super) fn cut_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("run", DataType::Int64, true),
         Field::new("table", DataType::Utf8, true),
@@ -307,8 +313,8 @@ fn cut_schema() -> SchemaRef {
     ]))
 }
 
-/// A cut of no tables still has a row, with nulls, because the row is the publication.
-fn cut_batch(cut: &Cut) -> Result<RecordBatch, StoreError> {
+/// A cut of no tables still has a row, with nulls, because the row is the publication; so has a cut whose versions are no longer kept.
+pub(super) fn cut_batch(cut: &Cut) -> Result<RecordBatch, StoreError> {
     let mut rows: Vec<(Option<String>, Option<i64>)> =
         cut.tables.iter().map(|(table, version)| (Some(table.to_string()), i64::try_from(*version).ok())).collect();
     if rows.is_empty() {
@@ -495,23 +501,5 @@ mod tests {
         std::fs::remove_dir_all(bench.folder.path().join("store")).unwrap();
         let refused = bench.restart_with("control.sqlite").await.unwrap_err();
         assert!(matches!(refused, StoreError::ControlForeign { .. }), "{refused:?}");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn files_that_no_run_published_are_cleaned() {
-        let bench = Bench::new().await;
-        let kept = stage(&bench, 1, ITEMS, &[(1, "a")], "f").await;
-        let (kept_path, lost) = (kept.files[0].path.clone(), stage(&bench, 2, ITEMS, &[(2, "b")], "f").await);
-        publish(&bench, 1, vec![kept]).await;
-        bench.land(1, orders(&[(1, "a")]), whole()).await.unwrap();
-        assert_eq!(
-            bench.store.clean_older(chrono::Utc::now() - chrono::TimeDelta::hours(1)).await.unwrap(),
-            0,
-            "they may be in use"
-        );
-        assert_eq!(bench.store.clean_older(chrono::Utc::now() + chrono::TimeDelta::hours(1)).await.unwrap(), 1);
-        assert!(bench.store.object_store().head(&Path::from(kept_path)).await.is_ok());
-        assert!(bench.store.object_store().head(&Path::from(lost.files[0].path.clone())).await.is_err());
-        assert_eq!(bench.rows(TABLE).await, ["1|a|1"]);
     }
 }

@@ -28,6 +28,8 @@ use super::{DataFile, DeletionVector, Store, StoreError, TableVersion, types};
 
 /// Commits between two checkpoints of the log; a reader parses at most this many commit files.
 const CHECKPOINT_EVERY: u32 = 20;
+/// Entry of a commit's info by which its writer knows it again: a number could be another hub's, too.
+const TOKEN: &str = "loopline.commit";
 /// Old versions kept in memory; each is a list of files.
 const OLD_VERSIONS: usize = 256;
 
@@ -108,43 +110,44 @@ impl Store {
     /// The last number that `app` committed in this table.
     pub(super) async fn txn(&self, loaded: &Loaded, app: &str) -> Result<Option<i64>, StoreError> {
         let table = &loaded.version.table;
+        let failed = |e: DeltaTableError| delta_error(table, "cannot read its transactions", e);
         let log = self.place.log(table)?;
-        loaded.state.transaction_version(&log, app).await.map_err(|e| delta_error(table, "cannot read its transactions", e))
+        if let Ok(number) = loaded.state.transaction_version(&log, app).await {
+            return Ok(number);
+        }
+        // The state reads on in the log files that it was loaded from, and another hub may have removed them since.
+        let state = DeltaTableState::try_new(&log, Some(loaded.version.version)).await.map_err(failed)?;
+        state.transaction_version(&log, app).await.map_err(failed)
     }
 
-    /// Commits and returns the new version. After an error the log is looked at: a commit of this very transaction that got through is a success.
+    /// Forgets what is known of a table whose log files were removed.
+    pub(super) fn forget_snapshots(&self, table: &TableName) {
+        let mut cache = self.cache();
+        cache.latest.remove(table);
+        cache.old.retain(|(of, _), _| of != table);
+    }
+
+    /// Commits and returns the new version. After an error the log is looked at: a commit that got through all the same is a success, another
+    /// program's in its place a conflict.
     pub(super) async fn commit(&self, table: &TableName, commit: Commit) -> Result<u64, StoreError> {
         self.control.check_lease()?;
-        let (app, number) = commit.txn.clone();
-        let base = commit.base.clone();
-        let Err(failure) = self.try_commit(table, commit).await else {
-            return self
-                .load(table)
-                .await?
-                .map(|now| now.version.version)
-                .ok_or_else(|| StoreError::NoTable { table: table.to_string() });
-        };
+        let version = commit.base.as_ref().map_or(0, |base| base.version.version + 1);
+        let token = uuid::Uuid::new_v4().to_string();
+        let Err(failure) = self.try_commit(table, commit, &token).await else { return Ok(version) };
         self.cache().latest.remove(table);
-        let Ok(Some(now)) = self.load(table).await else { return Err(failure) };
-        let before = match &base {
-            Some(base) => self.txn(base, &app).await?,
-            None => None,
-        };
-        // The base may have had this number already, where a landing repeats an earlier attempt: then the number proves nothing.
-        if before.is_none_or(|before| before < number) && self.txn(&now, &app).await?.is_some_and(|done| done >= number) {
-            return Ok(now.version.version);
-        }
-        match failure {
-            StoreError::Delta { table, source, .. } if base.is_none_or(|base| base.version.version != now.version.version) => {
-                Err(StoreError::Conflict { table, source })
-            }
-            failure => Err(failure),
+        match self.read_commit(table, version).await {
+            Ok(text) if text.contains(&token) => Ok(version),
+            Ok(_) => match failure {
+                StoreError::Delta { table, source, .. } => Err(StoreError::Conflict { table, source }),
+                failure => Err(failure),
+            },
+            Err(_) => Err(failure),
         }
     }
 
     /// Writes the log entry itself: delta-rs' own way to commit, built without DataFusion, refuses tables with a change feed, because their writers
     /// must also know constraints and generated columns, of which there are none here; and it looks for conflicts to get over, which is unwanted.
-    async fn try_commit(&self, table: &TableName, commit: Commit) -> Result<(), StoreError> {
+    async fn try_commit(&self, table: &TableName, commit: Commit, token: &str) -> Result<(), StoreError> {
         let failed = |e: DeltaTableError| delta_error(table, "cannot commit", e);
         let log = self.place.log(table)?;
         let version = commit.base.as_ref().map_or(0, |base| base.version.version + 1);
@@ -152,7 +155,8 @@ impl Store {
             true => DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None },
             false => DeltaOperation::Optimize { predicate: None, target_size: FILE_BYTES as i64 },
         };
-        let entry = CommitData::new(actions(table, &commit)?, operation, HashMap::new(), Vec::new());
+        let entry =
+            CommitData::new(actions(table, &commit)?, operation, HashMap::from([(TOKEN.to_owned(), token.into())]), Vec::new());
         let bytes = entry.get_bytes().map_err(|e| failed(e.into()))?;
         let written = log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::new_v4()).await;
         written.map_err(|e| failed(e.into()))?;

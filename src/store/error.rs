@@ -1,9 +1,10 @@
 //! What can go wrong with tables and the control state.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::base::time::Instant;
-use crate::base::{Blame, Diagnose};
+use crate::base::{Blame, Diagnose, Retry};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +62,12 @@ pub enum StoreError {
     ControlForeign { path: PathBuf },
     #[error("control state: cannot read {what} \"{value}\"")]
     ControlValue { what: &'static str, value: String },
+    #[error("the control state knows runs up to {known}, run {published} was published: nothing old may be removed")]
+    ControlBehind { known: crate::base::RunId, published: crate::base::RunId },
+    #[error("run {run} was published, but its versions are no longer kept")]
+    CutGone { run: crate::base::RunId },
+    #[error("run {run} published nothing")]
+    NoCutOf { run: crate::base::RunId },
     #[error("a change cannot go from {from} to {to}")]
     Transition { from: &'static str, to: &'static str },
     #[error("cannot read {what}")]
@@ -105,6 +112,11 @@ impl Diagnose for StoreError {
                 "check the source; if the rows are really gone: `loopline pull SYSTEM --full`; if they come and go as a rule: removals = \"any\" in the stream"
             }
             Self::LeaseHeld { .. } => "wait for it to end, or stop that process; reading needs no lease",
+            Self::ControlBehind { .. } => "run `loopline write recover`",
+            Self::CutGone { .. } => {
+                "how long runs are kept: `runs` and `sent` (runs behind a change that was sent) under [retention] in loopline.toml"
+            }
+            Self::NoCutOf { .. } => "`loopline status` lists the last runs",
             Self::ControlNewer { .. } => "use the newer version",
             Self::ControlForeign { .. } => {
                 "set `control` in loopline.toml to this store's own file, or move the file away and run `loopline write recover`"
@@ -112,5 +124,49 @@ impl Diagnose for StoreError {
             _ => return None,
         };
         Some(hint.into())
+    }
+}
+
+impl StoreError {
+    /// Whether the same may work a little later: another writer was faster, or a store across the network does not answer as it should.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Conflict { .. } => Retry::After(Duration::from_millis(200)),
+            _ => {
+                let causes = std::iter::successors(std::error::Error::source(self), |cause| cause_of(*cause));
+                let passing = causes.filter_map(|cause| cause.downcast_ref()).any(may_pass);
+                if passing { Retry::After(Duration::from_secs(2)) } else { Retry::Never }
+            }
+        }
+    }
+}
+
+/// The next cause. An `io::Error` passes over the error that it wraps.
+fn cause_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source())
+}
+
+/// What object_store does not name otherwise: no answer, 5xx, throttling, all beyond its own tries. A full or broken disk does not pass.
+fn may_pass(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { store, .. } if !store.starts_with("LocalFileSystem"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_network_does_passes_and_what_a_disk_does_not() {
+        let object = |store| object_store::Error::Generic { store, source: "503 Slow Down".into() };
+        let failed = |source| StoreError::Object { what: "writing", path: "p".into(), source };
+        assert_eq!(failed(object("S3")).retry(), Retry::After(Duration::from_secs(2)));
+        assert_eq!(failed(object("LocalFileSystem")).retry(), Retry::Never);
+        assert_eq!(failed(object_store::Error::NotFound { path: "p".into(), source: "gone".into() }).retry(), Retry::Never);
+        let parquet = parquet::errors::ParquetError::External(Box::new(std::io::Error::other(object("S3"))));
+        let within = StoreError::Parquet { table: "t".into(), path: "p".into(), what: "write it", source: parquet };
+        assert!(matches!(within.retry(), Retry::After(_)), "a cause of a cause");
+        assert!(matches!(StoreError::Conflict { table: "t".into(), source: "later".into() }.retry(), Retry::After(_)));
+        assert_eq!(StoreError::NoLease.retry(), Retry::Never);
     }
 }

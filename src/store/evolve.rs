@@ -25,7 +25,8 @@ pub(super) struct Evolved {
 
 /// The columns of a table that gets rows of `incoming` (storable types).
 ///
-/// New columns are added, `integer` may become `long`; a column that is gone or has another type is an error.
+/// New columns are added, exact numbers may become wider (`integer` to `long`, a decimal to a larger one); a column that is gone or has another type
+/// is an error. What a stream's contract lets differ was settled before: this is the last line of defence.
 pub(super) fn evolve(table: &str, old: Option<&TableVersion>, incoming: &Schema) -> Result<Evolved, StoreError> {
     reserved(table, incoming)?;
     let mut fields: Vec<Field> = Vec::with_capacity(incoming.fields().len() + 1);

@@ -30,6 +30,8 @@ use super::{DataFile, Landed, Landing, Store, StoreError, types};
 
 /// Opaque to the store: where the next pull starts.
 const CURSOR: &str = "loopline.cursor";
+/// The last pull that added to `…__discarded`.
+const DISCARDED: &str = "loopline.discarded";
 
 impl Store {
     /// Number that the next landing in `table` must carry: one above the last that was committed, 1 for a new table.
@@ -81,19 +83,22 @@ impl Store {
             incoming,
             widened,
         };
-        let Merged { landed, written, content } = match merge.run(&mut landing).await {
+        let Merged { landed, written, content, discarded } = match merge.run(&mut landing).await {
             Ok(merged) => merged,
             Err(error) => {
                 self.discard(&ours).await;
                 return Err(error);
             }
         };
-        self.commit_deleted(&deleted, &schema, pull, last, written.deleted).await?;
+        self.commit_beside(&deleted, evolve::deleted_schema(&schema), pull, last, written.deleted).await?;
+        let is_noted = self.commit_discarded(&table, pull, last, landing.at, discarded).await?;
 
         let landed = Landed { version: old.map_or(0, |old| old.version), ..landed };
         let changed = old.is_none_or(|old| old.schema != schema) || landed.inserted + landed.updated + landed.deleted > 0;
         let mut properties = BTreeMap::from([(KEY.to_owned(), serde_json::Value::from(landing.key).to_string())]);
         properties.extend((landing.cursor)().map(|cursor| (CURSOR.to_owned(), cursor)));
+        // What was left out counts only once its pull is committed, even if nothing else changed.
+        properties.extend(is_noted.then(|| (DISCARDED.to_owned(), format!("pull {pull}"))));
         match content {
             Some(content) => drop(properties.insert(CONTENT.into(), content.text())),
             // What was known is no longer true.
@@ -135,17 +140,16 @@ impl Store {
         }
     }
 
-    /// Adds images of deleted rows. Images of landings above `last`, which never committed, are removed.
-    async fn commit_deleted(
+    /// Adds rows to a table beside the one that is landed in. Those of landings above `last`, which never committed, are removed.
+    pub(super) async fn commit_beside(
         &self,
         table: &TableName,
-        live: &SchemaRef,
+        schema: SchemaRef,
         pull: i64,
         last: i64,
         add: Vec<DataFile>,
     ) -> Result<(), StoreError> {
         let base = self.load(table).await?;
-        let schema = evolve::deleted_schema(live);
         let (void, kept): (Vec<_>, Vec<_>) = base
             .iter()
             .flat_map(|base| base.version.files.clone())
@@ -155,7 +159,7 @@ impl Store {
         }
         let (mut add, mut remove) = (add, void);
         if base.as_ref().is_some_and(|base| types_differ(base, &schema)) {
-            add.extend(self.rewrite_deleted(table, &kept, &schema).await?);
+            add.extend(self.rewrite_beside(table, &kept, &schema).await?);
             remove.extend(kept);
         }
         let properties = BTreeMap::from([(DATA.to_owned(), format!("pull {pull}"))]);
@@ -169,7 +173,7 @@ impl Store {
         Ok(())
     }
 
-    async fn rewrite_deleted(
+    async fn rewrite_beside(
         &self,
         table: &TableName,
         files: &[DataFile],
@@ -195,12 +199,12 @@ fn deleted_table(table: &TableName) -> TableName {
     TableName::new(&table.schema, format!("{}__deleted", table.name))
 }
 
-fn stem(table: &TableName, kind: &str, pull: i64) -> String {
+pub(super) fn stem(table: &TableName, kind: &str, pull: i64) -> String {
     format!("{}/{kind}-{pull}", Place::table_folder(table))
 }
 
-/// The landing that wrote a file of deleted images, by its name (`d-7-….parquet`).
-fn landing_of(file: &DataFile) -> Option<i64> {
+/// The landing that wrote a file beside the table it landed in, by its name (`d-7-….parquet`).
+pub(super) fn landing_of(file: &DataFile) -> Option<i64> {
     file.path.rsplit('/').next()?.strip_prefix("d-")?.split('-').next()?.parse().ok()
 }
 
@@ -393,7 +397,7 @@ mod tests {
             FileWriter::new(bench.store.object_store(), DELETED, stem(&deleted, "d", 2), evolve::deleted_schema(&schema));
         let image = types::by_name(DELETED, &orders(&[(3, "c")]), &evolve::deleted_schema(&schema)).unwrap();
         writer.write(&image).await.unwrap();
-        bench.store.commit_deleted(&deleted, &schema, 2, 1, writer.finish().await.unwrap()).await.unwrap();
+        bench.store.commit_beside(&deleted, evolve::deleted_schema(&schema), 2, 1, writer.finish().await.unwrap()).await.unwrap();
         assert_eq!(bench.rows(DELETED).await.len(), 1);
 
         bench.restart().await;
@@ -422,9 +426,11 @@ mod tests {
             data_change: true,
             txn: (app(&name(TABLE)), number),
         };
-        let conflict = bench.store.commit(&name(TABLE), commit(3)).await.unwrap_err();
-        assert!(matches!(conflict, StoreError::Conflict { .. }), "{conflict:?}");
-        assert_eq!(bench.store.commit(&name(TABLE), commit(2)).await.unwrap(), 1, "this transaction is there already");
+        for number in [3, 2] {
+            // A number that is there already may be another hub's.
+            let conflict = bench.store.commit(&name(TABLE), commit(number)).await.unwrap_err();
+            assert!(matches!(conflict, StoreError::Conflict { .. }), "{conflict:?}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

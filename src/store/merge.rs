@@ -15,7 +15,7 @@ use super::keyed::Keyed;
 use super::limits::Limits;
 use super::stored::{Expected, FILE, KeySet, Stored, half};
 use super::upsert::{Upsert, Written};
-use super::{DataFile, Landed, Landing, LandingScope, StoreError, types};
+use super::{DataFile, Landed, Landing, LandingScope, LeftOut, StoreError, types};
 
 /// A whole reading may remove this many rows, or this share of them, without being asked.
 const SWEEP_ROWS: u64 = 20;
@@ -72,6 +72,8 @@ pub(super) struct Merged {
     pub(super) written: Written,
     /// The table's content afterwards.
     pub(super) content: Option<Content>,
+    /// Entries for `…__discarded`.
+    pub(super) discarded: Option<RecordBatch>,
 }
 
 impl Merge {
@@ -100,14 +102,16 @@ impl Merge {
             (seen.content, seen.keys.take())
         };
         let landed = Landed { rows_read: incoming.rows, ..Landed::default() };
-        if whole && incoming.rows == 0 {
+        let left_out = std::mem::replace(&mut landing.left_out, Box::new(LeftOut::default));
+        let LeftOut { entries: discarded, keys: spared } = left_out();
+        if whole && incoming.rows == 0 && spared.as_ref().is_some_and(Vec::is_empty) {
             guard(landing, stored_rows, stored_rows, 0)?;
         }
-        if whole && !self.widened && self.content == Some(read) {
+        if whole && self.content == Some(read) {
             self.files.discard(incoming.staged()).await;
-            return Ok(Merged { landed, content: self.content, ..Merged::default() });
+            return Ok(Merged { landed, content: self.content, discarded, ..Merged::default() });
         }
-        let stored = Arc::new(self.stored(landing, &gone)?);
+        let stored = Arc::new(self.stored(landing, &gone, spared)?);
         if !self.list.is_empty() {
             self.content =
                 self.read_stored(&stored, &landing.scope, &incoming, &gone, keys, &intake.join).await?.or(self.content);
@@ -135,17 +139,24 @@ impl Merge {
             widened: self.widened,
             deletion_vectors: landing.deletion_vectors,
         };
-        Ok(Merged { landed, written: upsert.write().await?, content })
+        Ok(Merged { landed, written: upsert.write().await?, content, discarded })
     }
 
-    fn stored(&self, landing: &Landing, gone: &[RecordBatch]) -> Result<Stored, StoreError> {
+    /// `spared`: keys of rows that the source has although they are not in the reading; `None`: any may be.
+    fn stored(&self, landing: &Landing, gone: &[RecordBatch], spared: Option<Vec<RecordBatch>>) -> Result<Stored, StoreError> {
         let mut stored = Stored::new(self.files.clone(), self.keyed.clone(), self.list.clone(), self.limits.rows_bytes);
         for batch in gone {
             stored.gone.extend(self.keyed.key_hashes(batch)?);
         }
         // Nothing is compared where rows are only added.
         stored.compares = landing.scope != LandingScope::Append || !gone.is_empty();
+        let is_known = spared.is_some();
+        for batch in spared.into_iter().flatten() {
+            let keys = types::by_name(&self.keyed.table, &batch, &self.keyed.key_schema(&[]))?;
+            stored.spared.extend(self.keyed.key_hashes(&keys)?);
+        }
         stored.expected = match &landing.scope {
+            _ if !is_known => Expected::None,
             LandingScope::Whole => Expected::All,
             LandingScope::Changes | LandingScope::Append => Expected::None,
             LandingScope::Files(files) if self.keyed.schema.index_of(FILE).is_ok() => {

@@ -1,18 +1,19 @@
 //! Delta tables and the control state; the only module that knows either format.
 //!
 //! Tables live at `<store>/<schema>/<name>/`: `raw.<system>__<stream>` (pulled rows, live only), `raw.<system>__<stream>__deleted` (last image of
-//! deleted rows), contracts and models under their own names, `write.<system>__<outbox>` (write maps), `system.cuts`.
+//! deleted rows), `raw.<system>__<stream>__discarded` (what the stream's contract left out), contracts and models under their own names, `write.<system>__<outbox>` (write maps), `system.cuts`.
 //! Pulled and staged files lie in the table's folder: `p-<pull>-….parquet`, `d-<pull>-….parquet` (deleted images), `s-<run>-….parquet`, `c-<run>-….parquet`
-//! (cuts); beside them `_change_data/` (the change feed of pulled tables) and `deletion_vector_….bin` (rows of files that no longer count). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
+//! (cuts), `k-<version>-….parquet` (compacted); beside them `_change_data/` (the change feed of pulled tables) and `deletion_vector_….bin` (rows of files that no longer count). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;
-mod clean;
+mod compact;
 mod compare;
 mod control;
 mod cut;
 mod delta;
 mod diff;
+mod discard;
 mod encode;
 #[cfg(test)]
 mod engines;
@@ -20,6 +21,7 @@ mod error;
 mod evolve;
 mod feed;
 mod file;
+mod forget;
 mod hash;
 mod incoming;
 mod join;
@@ -32,7 +34,13 @@ mod ledger;
 mod limits;
 mod merge;
 mod place;
+mod pulls;
+mod pulls_table;
+mod retain;
 mod rewrite;
+#[cfg(test)]
+mod rivals;
+mod sort;
 mod stage;
 mod state;
 mod stats;
@@ -53,18 +61,24 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use crate::base::time::Instant;
+use crate::base::time::{Instant, now};
 use crate::base::{RunId, TableName};
 use crate::project::Project;
 
-pub use control::{Control, PullRecord, RunOutcome, RunRecord};
+pub use control::{Control, RunOutcome, RunRecord};
 pub use error::StoreError;
 use place::Place;
+pub use pulls::{PullKind, PullRecord};
+pub use pulls_table::pulls_schema;
 
+pub use compact::{AFTER_RUN, Bounds, Compacted, THOROUGH};
 pub use feed::{CHANGE_TYPE, COMMIT_VERSION};
+pub use forget::Forgotten;
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
+pub use retain::{Keep, Keeping, Trimmed};
 pub use state::ChangeState;
+pub use types::wider as wider_type;
 pub use vector::DeletionVector;
 
 /// Rows on their way in; errors of the reader pass through as they are.
@@ -143,6 +157,8 @@ pub struct Landing {
     pub at: Instant,
     /// Opaque to the store; kept as table property `loopline.cursor` in the same commit. Called after the last batch was read.
     pub cursor: Box<dyn FnOnce() -> Option<String> + Send>,
+    /// What of the reading is not among the rows. Called after the last batch was read.
+    pub left_out: Box<dyn FnOnce() -> LeftOut + Send>,
     pub schema: SchemaRef,
     /// Disjoint parts of the rows, drained side by side.
     pub parts: Vec<Batches>,
@@ -163,9 +179,27 @@ impl Landing {
             deletion_vectors: false,
             at,
             cursor: Box::new(|| None),
+            left_out: Box::new(LeftOut::default),
             schema,
             parts,
         }
+    }
+}
+
+/// What a pull read and does not land.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Rows for `…__discarded`, which puts `_pull` and `at` before these columns. Those that it has already are not added again.
+    pub entries: Option<RecordBatch>,
+    /// Keys of rows that the source has although they are not landed, so they are not gone: batches of the key's columns. `None`: which rows these
+    /// are is not known, and no row counts as gone.
+    pub keys: Option<Vec<RecordBatch>>,
+}
+
+impl Default for LeftOut {
+    /// Nothing.
+    fn default() -> Self {
+        Self { entries: None, keys: Some(Vec::new()) }
     }
 }
 
@@ -318,10 +352,36 @@ impl Store {
     /// Accepts the control state as it is from now on; the last step of `recover`.
     pub async fn adopt_control(&self, _lease: &Lease) -> Result<(), StoreError> {
         self.control.check_lease()?;
+        if let Some(behind) = self.control_behind().await? {
+            self.control.set_ledger_lost(behind.published, now())?;
+        }
         match self.newest_run().await? {
             Some(run) => self.control.published(run),
             None => Ok(()),
         }
+    }
+
+    /// All tables of the store, by name.
+    pub async fn tables(&self) -> Result<Vec<TableName>, StoreError> {
+        let folders = |path: Option<Path>| async move {
+            let what = path.as_ref().map_or_else(|| "/".into(), Path::to_string);
+            let listed = self.place.folder.list_with_delimiter(path.as_ref()).await;
+            listed.map(|listed| listed.common_prefixes).map_err(|source| StoreError::Object {
+                what: "listing",
+                path: what,
+                source,
+            })
+        };
+        let mut tables = Vec::new();
+        for schema in folders(None).await? {
+            for folder in folders(Some(schema.clone())).await? {
+                let name = |path: &Path| path.filename().map(str::to_owned);
+                let table = name(&schema).zip(name(&folder)).and_then(|(schema, name)| format!("{schema}.{name}").parse().ok());
+                tables.extend(table);
+            }
+        }
+        tables.sort();
+        Ok(tables)
     }
 
     async fn newest_run(&self) -> Result<Option<RunId>, StoreError> {

@@ -21,6 +21,7 @@ use object_store::{
 use url::Url;
 
 use crate::base::TableName;
+use crate::project::bucket_options;
 
 use super::StoreError;
 use super::error::BoxError;
@@ -46,7 +47,7 @@ impl Place {
             if url.password().is_some() {
                 return Err(StoreError::SecretInUrl { store: url.host_str().unwrap_or_default().into() });
             }
-            let (whole, prefix) = object_store::parse_url_opts(&url, cloud_options()).map_err(|e| fail(e.into()))?;
+            let (whole, prefix) = object_store::parse_url_opts(&url, bucket_options()).map_err(|e| fail(e.into()))?;
             (Arc::from(whole), prefix, url)
         } else {
             let folder = local_folder(root, store).map_err(|e| fail(e.into()))?;
@@ -75,15 +76,6 @@ impl Place {
         let table_store = Arc::new(PrefixStore::new(self.whole.clone(), at));
         Ok(default_logstore(table_store, self.whole.clone(), &url, &StorageConfig::default()))
     }
-}
-
-/// Only the providers' own variables: a stray `TOKEN` or `REGION` must not configure a bucket.
-fn cloud_options() -> Vec<(String, String)> {
-    let known = |name: &str| ["aws_", "google_", "azure_"].iter().any(|prefix| name.starts_with(prefix));
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?.to_ascii_lowercase(), value.into_string().ok()?)))
-        .filter(|(name, _)| known(name))
-        .collect()
 }
 
 fn local_folder(root: &FsPath, store: &str) -> std::io::Result<PathBuf> {

@@ -64,6 +64,8 @@ pub(super) struct Stored {
     pub(super) expected: Expected,
     /// Keys that are known to be gone.
     pub(super) gone: HashSet<u128>,
+    /// Keys that are known not to be gone, although they are expected and the reading lacks them.
+    pub(super) spared: HashSet<u128>,
     /// Whether rows are compared; otherwise only their keys count.
     pub(super) compares: bool,
     /// Sees all rows of a scan with their hashes.
@@ -81,8 +83,19 @@ struct Images {
 
 impl Stored {
     pub(super) fn new(files: Files, keyed: Arc<Keyed>, list: Vec<DataFile>, images_bytes_max: usize) -> Self {
-        let (expected, gone) = (Expected::None, HashSet::new());
-        Self { files, keyed, list, expected, gone, compares: true, observe: None, images: Mutex::default(), images_bytes_max }
+        let (expected, gone, spared) = (Expected::None, HashSet::new(), HashSet::new());
+        Self {
+            files,
+            keyed,
+            list,
+            expected,
+            gone,
+            spared,
+            compares: true,
+            observe: None,
+            images: Mutex::default(),
+            images_bytes_max,
+        }
     }
 
     /// Adds every row to `join`. Returns the wrapping sum of their hashes.
@@ -203,7 +216,7 @@ impl Stored {
 
     fn expected(&self, batch: &RecordBatch, keys: &[u128]) -> Vec<bool> {
         if matches!(self.expected, Expected::All) {
-            return vec![true; keys.len()];
+            return keys.iter().map(|key| self.spared.is_empty() || !self.spared.contains(key)).collect();
         }
         let mut expected: Vec<bool> =
             if self.gone.is_empty() { vec![false; keys.len()] } else { keys.iter().map(|key| self.gone.contains(key)).collect() };
@@ -211,7 +224,8 @@ impl Stored {
             (&self.expected, batch.column_by_name(FILE).and_then(|column| column.as_string_opt::<i32>()))
         {
             let is_of = |row: usize| column.is_valid(row) && files.contains(column.value(row));
-            expected.iter_mut().enumerate().for_each(|(row, expected)| *expected |= is_of(row));
+            let is_gone = |row: usize| is_of(row) && !self.spared.contains(&keys[row]);
+            expected.iter_mut().enumerate().for_each(|(row, expected)| *expected |= is_gone(row));
         }
         expected
     }

@@ -18,8 +18,11 @@ use parquet::file::properties::WriterProperties;
 use crate::base::TableName;
 use crate::base::time::Instant;
 
-use super::file::{columns_with_nan, written};
+use super::cut::DATA;
+use super::delta::Commit;
+use super::file::{FileWriter, columns_with_nan, written};
 use super::place::Place;
+use super::types;
 use super::{Batches, Control, DataFile, Landed, Landing, LandingScope, Lease, Store, StoreError, TableVersion};
 
 /// A store with its lease taken.
@@ -37,7 +40,7 @@ impl Bench {
         Self { folder, store, lease }
     }
 
-    async fn open(folder: &tempfile::TempDir, control: &str) -> Result<Store, StoreError> {
+    pub(super) async fn open(folder: &tempfile::TempDir, control: &str) -> Result<Store, StoreError> {
         let place = Place::open(folder.path(), "store")?;
         let control = Control::open(&folder.path().join(control))?;
         Store::assemble(place, control, BTreeMap::from([(("erp".into(), "orders".into()), "ref".into())])).await
@@ -109,6 +112,21 @@ pub(super) fn landing(pull: i64, batches: Vec<RecordBatch>, options: Options) ->
         cursor: Box::new(|| options.cursor),
         ..Landing::new(name(TABLE), pull, options.key, instant(pull), schema, vec![stream(batches)])
     }
+}
+
+/// Adds rows to [`TABLE`] in a file of their own, as a pull of many rows does.
+pub(super) async fn append(store: &Store, pull: i64, rows: &[(i64, &str)]) -> Result<u64, StoreError> {
+    let table = name(TABLE);
+    let base = store.load(&table).await?;
+    let schema = base.as_ref().unwrap().version.schema.clone();
+    let stem = format!("{}/p-{pull}", Place::table_folder(&table));
+    let mut writer = FileWriter::new(store.object_store(), TABLE, stem, schema.clone());
+    writer.write(&types::by_name(TABLE, &orders(rows), &schema)?).await?;
+    let (add, txn) = (writer.finish().await?, (format!("loopline/{TABLE}"), pull));
+    let properties = BTreeMap::from([(DATA.to_owned(), format!("pull {pull}"))]);
+    store
+        .commit(&table, Commit { base, schema, properties, add, remove: Vec::new(), changes: Vec::new(), data_change: true, txn })
+        .await
 }
 
 pub(super) const TABLE: &str = "raw.erp__orders";

@@ -126,12 +126,34 @@ pub(super) enum Fit {
 }
 
 pub(super) fn fit(was: &DataType, now: &DataType) -> Fit {
-    match (was, now) {
-        _ if was == now => Fit::Fits,
-        (DataType::Int64, DataType::Int32) => Fit::Fits,
-        (DataType::Int32, DataType::Int64) => Fit::Widens,
+    match wider(was, now) {
+        Some(wider) if wider == *was => Fit::Fits,
+        Some(wider) if wider == *now => Fit::Widens,
         _ => Fit::No,
     }
+}
+
+/// The narrowest type that holds every value of both, if both are exact numbers (or the same type) and 38 digits are enough.
+pub fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
+    /// Digits before the point and after it.
+    fn digits(data_type: &DataType) -> Option<(i16, i16)> {
+        Some(match data_type {
+            DataType::Int32 => (10, 0),
+            DataType::Int64 => (19, 0),
+            DataType::Decimal128(precision, scale) => (i16::from(*precision) - i16::from(*scale), i16::from(*scale)),
+            _ => return None,
+        })
+    }
+    if a == b {
+        return Some(a.clone());
+    }
+    let ((before, after), (other_before, other_after)) = (digits(a)?, digits(b)?);
+    if matches!((a, b), (DataType::Int32 | DataType::Int64, DataType::Int32 | DataType::Int64)) {
+        return Some(DataType::Int64);
+    }
+    let (before, after) = (before.max(other_before), after.max(other_after));
+    let precision = u8::try_from(before + after).ok().filter(|precision| *precision <= 38)?;
+    Some(DataType::Decimal128(precision, i8::try_from(after).ok()?))
 }
 
 /// `batch` with the columns of `schema`, found by name; missing ones are null.
@@ -172,4 +194,33 @@ fn assemble(table: &str, schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize
         what: "assemble rows",
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_numbers_have_a_type_that_holds_both() {
+        use DataType::{Decimal128 as Decimal, Float64, Int32, Int64, Utf8};
+        let cases = [
+            (Int32, Int64, Some(Int64)),
+            (Int64, Int32, Some(Int64)),
+            (Utf8, Utf8, Some(Utf8)),
+            (Utf8, Int64, None),
+            (Int32, Float64, None),
+            (Int32, Decimal(12, 2), Some(Decimal(12, 2))),
+            (Int64, Decimal(12, 2), Some(Decimal(21, 2))),
+            (Decimal(12, 2), Decimal(18, 6), Some(Decimal(18, 6))),
+            (Decimal(18, 6), Decimal(12, 2), Some(Decimal(18, 6))),
+            (Decimal(12, 2), Decimal(12, 4), Some(Decimal(14, 4))),
+            (Decimal(38, 0), Decimal(10, 2), None),
+        ];
+        for (was, now, expected) in cases {
+            assert_eq!(wider(&was, &now), expected, "{was} and {now}");
+        }
+        assert_eq!(fit(&Decimal(12, 2), &Decimal(18, 6)), Fit::Widens);
+        assert_eq!(fit(&Decimal(18, 6), &Decimal(12, 2)), Fit::Fits);
+        assert_eq!(fit(&Decimal(12, 2), &Decimal(12, 4)), Fit::No, "neither holds the other");
+    }
 }

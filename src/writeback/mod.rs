@@ -24,7 +24,7 @@ mod undo;
 
 use crate::base::time::Instant;
 use crate::project::Project;
-use crate::store::Store;
+use crate::store::{PullKind, Store};
 
 pub use approve::Selection;
 pub use confirm::Confirmed;
@@ -49,7 +49,7 @@ impl<'a> Writeback<'a> {
     /// The freshness of a system: when the oldest of its streams was last pulled successfully; `None` if one never was.
     pub fn pulled_at(&self, system: &str) -> Result<Option<Instant>, WritebackError> {
         let Some(system) = self.project.systems.get(system) else { return Ok(None) };
-        let pulled = self.store.control.last_successes(&system.name, false)?;
+        let pulled = self.store.control.last_successes(&system.name, &PullKind::ALL)?;
         let of_streams: Option<Vec<Instant>> =
             system.connector.streams.keys().map(|stream| pulled.get(stream).copied()).collect();
         Ok(of_streams.and_then(|instants| instants.into_iter().min()))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::base::time::Instant;
+use crate::base::time::{self, Instant};
 use crate::base::{Operation, Row, RunId, TableName};
 use crate::project::{Mode, WriteRule};
 use crate::store::{Change, ChangeState, Cut, Filter, NewChange, PullRecord, TableVersion};
@@ -217,7 +217,7 @@ impl Writeback<'_> {
         let Some(at) = self.pulled_at(system)? else {
             return Ok(Some(format!("system \"{system}\" was never pulled completely")));
         };
-        let age = (now - at).to_std().unwrap_or_default();
+        let age = time::age(at, now);
         Ok((age > limit).then(|| {
             format!("system \"{system}\" was last pulled {} s ago, its max_age is {} s", age.as_secs(), limit.as_secs())
         }))

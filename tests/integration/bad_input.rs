@@ -97,13 +97,13 @@ fn rows_that_cannot_be_read_stop_their_stream_and_nothing_else() {
             "column gone",
             "alter table item drop column unit".into(),
             "item",
-            vec!["system \"erp\"", "stream \"item\"", "column unit"],
+            vec!["system \"erp\"", "stream \"item\"", "column \"unit\""],
         ),
         (
             "type changed",
             format!("{loose_item} alter table item drop column unit; alter table item add column unit integer"),
             "item",
-            vec!["system \"erp\"", "stream \"item\"", "column unit"],
+            vec!["system \"erp\"", "stream \"item\"", "column \"unit\""],
         ),
         (
             "NULL in a key",

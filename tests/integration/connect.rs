@@ -1,5 +1,7 @@
 //! Sources and targets on real SQLite files and real PostgreSQL and MariaDB servers.
 
+mod extents;
+mod files;
 mod mysql;
 mod postgres;
 mod postgres_read;

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use arrow::json::LineDelimitedWriter;
+use arrow::util::display::array_value_to_string;
+use futures::TryStreamExt;
 use loopline::base::TableName;
 use loopline::pipeline::{Access, Hub};
 use loopline::project::Project;
@@ -36,6 +39,8 @@ pub type Rows = BTreeMap<String, Vec<String>>;
 
 pub struct Mini {
     folder: TempDir,
+    /// What commands find in their environment besides this process's own.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A process that stands still at a failpoint.
@@ -62,21 +67,25 @@ impl Mini {
     pub fn new() -> Self {
         let folder = temporary();
         copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mini"), folder.path());
-        let mini = Self { folder };
+        let mini = Self::of(folder);
         mini.happen("");
         mini
     }
 
     /// Another project than the fixture.
     pub fn of(folder: TempDir) -> Self {
-        Self { folder }
+        Self { folder, environment: Vec::new() }
+    }
+
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
+        self.environment = environment;
     }
 
     /// The same plant in the same state, somewhere else.
     pub fn copy(&self) -> Self {
         let folder = temporary();
         copy_folder(self.root(), folder.path());
-        Self { folder }
+        Self { folder, environment: self.environment.clone() }
     }
 
     pub fn root(&self) -> &Path {
@@ -114,6 +123,7 @@ impl Mini {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loopline"));
         command.arg("--project").arg(self.root()).args(arguments).current_dir(self.root());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env_remove("LOOPLINE_FAILPOINT").stdin(Stdio::null());
         command
     }
@@ -222,6 +232,22 @@ impl Mini {
     pub fn tables_of(&self, schemas: &[&str]) -> Rows {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(self.read_cut(&|schema| schemas.contains(&schema)))
+    }
+
+    /// The rows of the latest version of a pulled table, these columns as text joined by `|`.
+    pub fn raw(&self, name: &str, columns: &[&str]) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let project = Project::load(self.root()).unwrap_or_else(|errors| panic!("{errors:#?}"));
+            let hub = Hub::open(Arc::new(project), Access::Read).await.unwrap();
+            let Some(version) = hub.store.latest(&TableName::new("raw", name)).await.unwrap() else { return Vec::new() };
+            let batches: Vec<RecordBatch> = hub.store.read(&version).try_collect().await.unwrap();
+            let text = |batch: &RecordBatch, row: usize| {
+                let cell = |column: &&str| array_value_to_string(batch.column_by_name(column).unwrap(), row).unwrap();
+                columns.iter().map(cell).collect::<Vec<_>>().join("|")
+            };
+            batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| text(batch, row)).collect::<Vec<_>>()).collect()
+        })
     }
 
     /// Rows of a question to the last complete cut.

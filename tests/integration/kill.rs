@@ -34,7 +34,7 @@ const MORE: &[&[&str]] = &[
 ];
 
 /// Every failpoint that the source names, so that a new one cannot be forgotten here.
-fn failpoints() -> BTreeSet<String> {
+pub fn failpoints() -> BTreeSet<String> {
     fn texts(folder: &Path, into: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -118,8 +118,13 @@ fn killed_before_and_after_every_durable_step_nothing_is_lost_or_done_twice() {
         assert!(names.iter().any(|name| name.starts_with(stage)), "there is no failpoint {stage}*: {names:?}");
     }
     let prepared = Prepared::new();
-    let queue: VecDeque<Vec<&str>> =
-        names.iter().map(|name| vec![name.as_str()]).chain(MORE.iter().map(|names| names.to_vec())).collect();
+    // Maintenance has tests of its own: a run seldom does any.
+    let queue: VecDeque<Vec<&str>> = names
+        .iter()
+        .filter(|name| !name.starts_with("maintain."))
+        .map(|name| vec![name.as_str()])
+        .chain(MORE.iter().map(|names| names.to_vec()))
+        .collect();
     let queue = Mutex::new(queue);
     let wrong: Mutex<BTreeMap<String, String>> = Mutex::default();
     std::thread::scope(|scope| {

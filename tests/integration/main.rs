@@ -11,9 +11,16 @@
 mod bad_input;
 mod cli;
 mod connect;
+mod contracts;
+mod faults;
+mod files;
 mod harness;
 mod kill;
+mod kill_pull;
 mod r#loop;
+mod maintain;
+mod proxy;
+mod pulls;
 mod scenario;
 mod serve;
 mod sql_models;

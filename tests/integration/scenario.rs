@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use loopline::demo::{self, DemoOptions};
 use mysql_async::prelude::Queryable;
@@ -39,7 +40,9 @@ impl Database {
             eprintln!("skipped: LOOPLINE_TEST_POSTGRES is not set (tests/run sets it)");
             return None;
         };
-        let database = Self { base, name: format!("{purpose}_{}", std::process::id()) };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{purpose}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let database = Self { base, name };
         database.server(&format!("create database {} template {}", database.name, template.unwrap_or("template0")));
         Some(database)
     }
@@ -53,6 +56,12 @@ impl Database {
     /// Does something in the server's own database.
     pub fn server(&self, sql: &str) {
         block_on(async { connect(&self.base).await.batch_execute(sql).await }).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// Does something in this database.
+    pub fn batch(&self, sql: &str) {
+        block_on(async { connect(&self.url()).await.batch_execute(sql).await })
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// The one row of a question, each cell as text.

@@ -4,6 +4,7 @@
 //! transaction; in rollback-journal mode it keeps writers from committing until it ends, in WAL mode it does not.
 
 mod catalog;
+mod keys;
 mod source;
 mod target;
 mod text;

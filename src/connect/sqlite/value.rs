@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use super::text::InstantForm;
 use crate::connect::cells::Fault;
+use crate::connect::chosen;
 use crate::connect::instant::{date_text, from_local, parse_date, parse_moment};
 use crate::connect::value::{Scalar, decimal_text, decimal_unscaled, scalar_of, scale_of};
+use crate::project::ColumnType;
 
 /// Reads a stored value as one of `data_type`. `zone` is that of timestamps without one.
 pub(super) fn decode<'a>(value: ValueRef<'a>, data_type: &DataType, zone: Option<Tz>) -> Result<Option<Scalar<'a>>, Fault> {
@@ -29,6 +31,18 @@ pub(super) fn decode<'a>(value: ValueRef<'a>, data_type: &DataType, zone: Option
         (data_type, value) => return Err(misfit(data_type, value)),
     };
     Ok(Some(scalar))
+}
+
+/// Reads a stored value as the type that the connector chose, from its text.
+pub(super) fn decode_as<'a>(value: ValueRef<'a>, choice: ColumnType, zone: Option<Tz>) -> Result<Option<Scalar<'a>>, Fault> {
+    let number = match value {
+        ValueRef::Null => return Ok(None),
+        ValueRef::Text(text) => return chosen::read(utf8(text)?, choice, zone).map(Some),
+        ValueRef::Blob(_) => return Err(misfit(&chosen::data_type(choice), value)),
+        ValueRef::Integer(integer) => integer.to_string(),
+        ValueRef::Real(real) => real.to_string(),
+    };
+    chosen::read(&number, choice, zone).map(|scalar| Some(scalar.into_owned()))
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Fault> {
@@ -172,6 +186,23 @@ mod tests {
         );
         assert_eq!(read(ValueRef::Text(b"2026-07-01 12:00:00"), &instant_type()), Ok(json!("2026-07-01T10:00:00Z")));
         assert_eq!(decode(ValueRef::Text(b"2026-07-01 12:00:00"), &instant_type(), None), Err(Fault::NoZone));
+    }
+
+    #[test]
+    fn a_chosen_type_reads_the_text_of_whatever_is_stored() {
+        let read = |value, choice| {
+            let scalar = decode_as(value, choice, Some(Berlin)).map_err(|fault| fault.describe().to_owned())?;
+            Ok::<_, String>(scalar.map(|scalar| scalar_json(&scalar, 2)))
+        };
+        assert_eq!(read(ValueRef::Integer(7), ColumnType::Text), Ok(Some(json!("7"))));
+        assert_eq!(read(ValueRef::Text(b"007"), ColumnType::Integer), Ok(Some(json!(7))));
+        assert_eq!(read(ValueRef::Real(1.25), ColumnType::Decimal { precision: 9, scale: 2 }), Ok(Some(json!("1.25"))));
+        assert_eq!(read(ValueRef::Null, ColumnType::Date), Ok(None));
+        assert_eq!(
+            read(ValueRef::Integer(1 << 40), ColumnType::Integer),
+            Err("\"1099511627776\" is not exactly an integer of 32 bits".into())
+        );
+        assert!(read(ValueRef::Blob(&[1]), ColumnType::Long).is_err());
     }
 
     proptest! {

@@ -9,7 +9,8 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
-use loopline::connect::{self, ConnectError, Extent, Part, Reading, Retry, Source, cell_json};
+use loopline::base::Retry;
+use loopline::connect::{self, ConnectError, Extent, Part, Reading, Source, cell_json};
 use loopline::project::{ColumnType, CursorKind, Policy, Stream, System};
 use serde_json::{Value, json};
 
