@@ -64,7 +64,8 @@ fn told(report: &VerifyReport, width: Option<usize>) -> String {
         let short = |checksum: &str| checksum.chars().take(CHECKSUM_CHARS).collect::<String>();
         table.row(vec![
             check.stream.clone(),
-            count(check.source_rows),
+            // Rows of files are not compared.
+            if check.untaken_files.is_some() { String::new() } else { count(check.source_rows) },
             count(check.table_rows),
             short(&check.source_checksum),
             short(&check.table_checksum),
@@ -98,6 +99,7 @@ fn result(check: &StreamCheck) -> &'static str {
         StreamCheck { repaired: Some(_), .. } => "repaired",
         StreamCheck { differs: true, .. } => "differs",
         StreamCheck { gone: 1.., .. } => "equal, and older rows kept",
+        StreamCheck { untaken_files: Some(_), .. } => "every file taken",
         _ => "equal",
     }
 }
@@ -114,6 +116,10 @@ fn details(check: &StreamCheck) -> Vec<String> {
     }
     let pulled = check.pulled_at.map_or_else(String::new, |at| format!(", last pulled {}", minute(at)));
     lines.push(format!("{} differs{pulled}", check.stream));
+    if let Some(files) = check.untaken_files {
+        let files = counted(usize::try_from(files).unwrap_or(usize::MAX), "file", "files");
+        lines.push(format!("  {files} in the listing that no pull has taken"));
+    }
     for range in &check.ranges {
         let (from, to) = (range.from.as_deref().unwrap_or("the first key"), range.to.as_deref().unwrap_or("the last key"));
         let rows = format!("{} in the source, {} in the table", count(range.source_rows), count(range.table_rows));
@@ -121,7 +127,11 @@ fn details(check: &StreamCheck) -> Vec<String> {
     }
     if let Some(pull) = &check.repaired {
         let rows = counted(usize::try_from(pull.inserted).unwrap_or(usize::MAX), "row", "rows");
-        let how = if pull.whole { "the whole table was read again" } else { "those rows were read again" };
+        let how = match (pull.whole, check.untaken_files) {
+            (_, Some(_)) => "those files were taken",
+            (true, None) => "the whole table was read again",
+            (false, None) => "those rows were read again",
+        };
         lines.push(format!("  {how}: {rows} added, {} changed, {} removed", count(pull.updated), count(pull.deleted)));
     }
     lines
@@ -146,6 +156,7 @@ mod tests {
             absent: 0,
             differing: 0,
             gone: 0,
+            untaken_files: None,
             differs: false,
             ranges: vec![],
             repaired: None,
@@ -195,24 +206,28 @@ mod tests {
             repaired: Some(repaired),
             ..check("orders")
         };
+        let files = StreamCheck { untaken_files: Some(2), differs: true, source_checksum: String::new(), ..check("receipts") };
         let failed = StreamCheck { error: Some("no answer".into()), hint: Some("try again".into()), ..check("stock") };
         let report = VerifyReport {
             system: "erp".into(),
             pulled_first: false,
-            streams: vec![check("items"), differing, failed],
+            streams: vec![check("items"), differing, StreamCheck { table_checksum: String::new(), ..files }, failed],
             error: None,
             hint: None,
         };
         insta::assert_snapshot!(told(&report, None), @r"
-        stream  rows in source  rows in table  source        table         missing  different  gone  time   result
-        ──────  ──────────────  ─────────────  ────────────  ────────────  ───────  ─────────  ────  ─────  ────────
-        items            1,000          1,000  abababababab  abababababab        0          0     0  0.3 s  equal
-        orders           1,000            999  abababababab  cdcdcdcdcdcd        1          2     0  0.3 s  repaired
-        stock            1,000          1,000  abababababab  abababababab        0          0     0  0.3 s  failed
+        stream    rows in source  rows in table  source        table         missing  different  gone  time   result
+        ────────  ──────────────  ─────────────  ────────────  ────────────  ───────  ─────────  ────  ─────  ────────
+        items              1,000          1,000  abababababab  abababababab        0          0     0  0.3 s  equal
+        orders             1,000            999  abababababab  cdcdcdcdcdcd        1          2     0  0.3 s  repaired
+        receipts                          1,000                                    0          0     0  0.3 s  differs
+        stock              1,000          1,000  abababababab  abababababab        0          0     0  0.3 s  failed
 
         orders differs, last pulled 2026-03-02 06:00 UTC
           100 to the last key: 63 in the source, 62 in the table
           those rows were read again: 1 row added, 2 changed, 0 removed
+        receipts differs, last pulled 2026-03-02 06:00 UTC
+          2 files in the listing that no pull has taken
         stock could not be compared: no answer
           hint: try again
         rows that changed in the source after the last pull differ, too: --pull pulls first, in the same snapshot

@@ -114,6 +114,8 @@ pub struct StreamCheck {
     pub absent: u64,
     pub differing: u64,
     pub gone: u64,
+    /// Of a stream of files, whose rows are not compared: files of the listing that were not taken.
+    pub untaken_files: Option<u64>,
     /// Whether anything is wrong; of a stream that only grows, `gone` rows are not.
     pub differs: bool,
     /// Ranges of the key that differ.

@@ -204,6 +204,32 @@ fn a_verification_finds_a_hand_made_difference_and_repairs_it() {
 }
 
 #[test]
+fn a_verification_of_files_tells_which_were_not_taken() {
+    let shop = Shop::new("./drop", "", "files = { pattern = \"*.csv\" }");
+    let connector = shop.0.root().join("connectors/shop/connector.toml");
+    let text = std::fs::read_to_string(&connector).unwrap();
+    std::fs::write(&connector, text.replace("protocol = \"sql\"", "protocol = \"files\"")).unwrap();
+    std::fs::create_dir_all(shop.0.root().join("drop")).unwrap();
+    let put = |name: &str, rows: &str| {
+        let path = shop.0.root().join("drop").join(name);
+        std::fs::write(&path, format!("id,name,ver\n{rows}")).unwrap();
+        // A file of just now may still be written.
+        let file = std::fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
+    };
+    put("a.csv", "1,one,1\n2,two,1\n");
+    assert_eq!(shop.pull(&[])["inserted"], 2);
+    assert_eq!(shop.verify(&[]).0, Some(0));
+    put("b.csv", "3,three,1\n");
+    let (code, check) = shop.verify(&[]);
+    assert_eq!((code, &check["untaken_files"], &check["differs"]), (Some(1), &json!(1), &json!(true)), "{check:#}");
+    let (code, check) = shop.verify(&["--repair"]);
+    assert_eq!((code, &check["repaired"]["inserted"]), (Some(0), &json!(1)), "{check:#}");
+    let (code, check) = shop.verify(&[]);
+    assert_eq!((code, &check["untaken_files"], &check["table_rows"]), (Some(0), &json!(0), &json!(3)));
+}
+
+#[test]
 fn every_pull_is_a_row_of_system_pulls() {
     let shop = Shop::sqlite("", BY_CURSOR);
     shop.0.sql("erp", HUNDRED);

@@ -32,12 +32,15 @@ impl Task<'_> {
         let is_whole = self.whole || self.stream.mode == PullMode::Full;
         let (kind, extent) = match is_whole {
             true => (PullKind::Full, Extent::Whole),
-            false => {
-                let known = self.taken().await?.into_iter().map(|(path, (file, _))| (path, file)).collect();
-                (PullKind::Files, Extent::NewFiles(Arc::new(known)))
-            }
+            false => (PullKind::Files, self.untaken().await?),
         };
         Ok(Way { kind, extent, scope: LandingScope::Changes, gone: Vec::new() })
+    }
+
+    /// The files that no pull has taken.
+    pub async fn untaken(&self) -> Result<Extent, Failure> {
+        let known = self.taken().await?.into_iter().map(|(path, (file, _))| (path, file)).collect();
+        Ok(Extent::NewFiles(Arc::new(known)))
     }
 
     /// What the rows of `files` are to the table.

@@ -1,4 +1,5 @@
-//! Verification: every row of a source, read whole in one snapshot, against the table that its pulls made; and the repair of what differs.
+//! Verification: every row of a source, read whole in one snapshot, against the table that its pulls made; and the repair of what differs. Files are
+//! taken once and may be gone afterwards: of a stream of files it is verified that each file of the listing was taken, by its identity.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Instant as Stopwatch;
@@ -30,6 +31,8 @@ pub struct Verification {
 /// What comparing one stream found and did.
 struct Found {
     comparison: Comparison,
+    /// Of a stream of files: how many were not taken.
+    untaken: Option<u64>,
     pulled: Option<Pulled>,
     repaired: Option<Pulled>,
     opened_at: Instant,
@@ -103,6 +106,8 @@ impl Hub {
                         self.store.control.record_pulls(&pulls)?;
                     }
                     check.note(stream.mode, found.comparison);
+                    (check.untaken_files, check.differs) =
+                        (found.untaken, check.differs || found.untaken.is_some_and(|files| files > 0));
                 }
                 Err(failure) if failure.is_unopened => {
                     (report.error, report.hint) = (Some(failure.error), failure.hint);
@@ -129,6 +134,15 @@ impl Task<'_> {
         let pulled = if how.pull { Some(self.attempt(connection, meter).await?) } else { None };
         let (source, opened_at) = connection.open().await?;
         let Some(latest) = self.hub.store.latest(&self.table()).await? else { return Err(self.unpulled()) };
+        if self.stream.files.is_some() {
+            let (mut way, table_rows) = (self.new_files().await?, latest.files.iter().map(|file| file.rows).sum());
+            way.kind = PullKind::Repair;
+            let untaken = source.read(self.stream, self.untaken().await?).await?.files.len() as u64;
+            let repair = how.repair && untaken > 0;
+            let repaired = if repair { Some(self.take(source, way, None, meter, Some(&latest)).await?) } else { None };
+            let comparison = Comparison { table_rows, ..Comparison::default() };
+            return Ok(Found { comparison, untaken: Some(untaken), pulled, repaired, opened_at });
+        }
         let (reading, omitted) = self.admit(source.read(self.stream, Extent::Whole).await?, Some(&latest))?;
         meter.expect(reading.rows_expected);
         let seen = self.seen(self.last_cursor(Some(&latest)), opened_at);
@@ -152,7 +166,7 @@ impl Task<'_> {
             };
             repaired = Some(self.take(source, way, seen, meter, Some(&latest)).await?);
         }
-        Ok(Found { comparison, pulled, repaired, opened_at })
+        Ok(Found { comparison, untaken: None, pulled, repaired, opened_at })
     }
 
     fn unpulled(&self) -> Failure {
@@ -234,6 +248,7 @@ impl StreamCheck {
             absent: 0,
             differing: 0,
             gone: 0,
+            untaken_files: None,
             differs: false,
             ranges: Vec::new(),
             repaired: None,
