@@ -1,6 +1,6 @@
 //! JSON lines: one object in each line. Text is its text; every other value, also a list or an object, is the JSON as it stands in the file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -97,22 +97,21 @@ fn cell(value: &RawValue) -> Cell<'_> {
 pub(super) struct Keys {
     lines: Lines,
     columns: FileColumns,
-    seen: HashMap<String, ()>,
+    seen: HashSet<String>,
 }
 
 impl Keys {
     pub(super) fn new() -> Self {
-        Self { lines: Lines::new(), columns: Vec::new(), seen: HashMap::new() }
+        Self { lines: Lines::new(), columns: Vec::new(), seen: HashSet::new() }
     }
 
     pub(super) fn push(&mut self, bytes: Option<&[u8]>, file: &Pinned) -> Result<(), ConnectError> {
         let Self { lines, columns, seen } = self;
         lines.push(bytes, file, |line, object| {
             for (name, _) in object.0 {
-                if !seen.contains_key(&name) {
+                if seen.insert(name.clone()) {
                     check_name(&name, line, file)?;
-                    columns.push((name.clone(), None));
-                    seen.insert(name, ());
+                    columns.push((name, None));
                 }
             }
             Ok(())
