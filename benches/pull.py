@@ -158,7 +158,7 @@ def case_postgres(rounds):
         "psql, binary copy to /dev/null": (None, ["sh", "-c", f"exec psql -X '{POSTGRES}' -c 'copy lineitem to stdout (format binary)' > /dev/null"], None),
         "DuckDB → Parquet": (lambda: out.unlink(missing_ok=True), python(duckdb), None),
     }, rounds, 6_001_215)
-    contest("The same, slower peers", {
+    contest("The same, beside slower peers", {
         "Loopline → Delta": (project.fresh, project.pull(), None),
         "ConnectorX → Parquet": (None, python(connectorx), None),
         "ADBC → Parquet": (None, python(adbc), None),
