@@ -189,11 +189,11 @@ def case_incremental(rounds):
     """0.1 % of 6 million rows changed, next to each other or at random, beside the full pull."""
     postgres_lineitem()
     if not psql("select to_regclass('changing')").strip():
-        psql("create table changing as select *, timestamptz '2026-01-01' as changed_at from lineitem")
+        psql("create table changing as select *, timestamptz '2026-01-01' + l_orderkey * interval '1 ms' as changed_at from lineitem")
         psql("alter table changing add primary key (l_orderkey, l_linenumber)")
         psql("create index on changing (changed_at)")
         psql("vacuum (freeze, analyze) changing")
-    stream = '[stream.changing]\nkey = ["l_orderkey", "l_linenumber"]\ncursor = { field = "changed_at", lookback = "0s" }'
+    stream = '[stream.changing]\nkey = ["l_orderkey", "l_linenumber"]\ncursor = { field = "changed_at", lookback = "1s" }'
     project = Project("incremental", POSTGRES, stream)
     timed(project.pull())
     project.keep("pulled")
@@ -203,11 +203,10 @@ def case_incremental(rounds):
         def prepare():
             project.back_to("pulled")
             psql(f"update changing set changed_at = now(), l_quantity = l_quantity % 50 + 1, l_comment = 'changed ' || left(l_comment, 30) where {condition}")
-            psql("update changing set changed_at = now() - interval '1 h' where false")
         return prepare
 
     def quiet():
-        psql("update changing set changed_at = timestamptz '2026-01-01' where changed_at > timestamptz '2026-01-01'")
+        psql("update changing set changed_at = timestamptz '2026-01-01' where changed_at > timestamptz '2026-06-01'")
         psql("vacuum changing")
 
     full = contest("Full pull of the changing table", {"Loopline → Delta": (project.fresh, project.pull(), None)}, min(rounds, 3), 6_001_215)
@@ -227,15 +226,15 @@ def case_upsert(rounds):
     rows = 20_000_000
     if not psql("select to_regclass('wide')").strip():
         psql(f"""create table wide as select g::bigint as id, random() as x, (random() * 1e9)::bigint as n, 'item ' || g % 977 || ' of lot ' || g as t,
-            timestamptz '2026-01-01' as at from generate_series(1, {rows}) g""")
+            timestamptz '2026-01-01' + g * interval '1 ms' as at from generate_series(1, {rows}) g""")
         psql("alter table wide add primary key (id)")
         psql("create index on wide (at)")
         psql("vacuum (freeze, analyze) wide")
     contestants = {}
     for name, option in (("copy-on-write", ""), ("deletion vectors", "deletion_vectors = true\n")):
-        stream = f'[stream.wide]\nkey = ["id"]\n{option}cursor = {{ field = "at", lookback = "0s" }}'
+        stream = f'[stream.wide]\nkey = ["id"]\n{option}cursor = {{ field = "at", lookback = "1s" }}'
         project = Project(f"upsert_{name.split()[0]}", POSTGRES, stream)
-        psql("update wide set at = timestamptz '2026-01-01' where at > timestamptz '2026-01-01'")
+        psql("update wide set at = timestamptz '2026-01-01' where at > timestamptz '2026-09-01'")
         timed(project.pull())
         project.keep("pulled")
         contestants[f"Loopline, {name}"] = (lambda project=project: project.back_to("pulled"), project.pull(), None)
