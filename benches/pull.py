@@ -5,7 +5,6 @@ Every case interleaves its contestants, each in a process of its own, and prints
 """
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -15,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
 LOOPLINE = os.environ["LOOPLINE_BENCH_BINARY"]
 POSTGRES = os.environ.get("LOOPLINE_BENCH_POSTGRES", "")
 MARIADB = os.environ.get("LOOPLINE_BENCH_MARIADB", "")
@@ -65,7 +63,7 @@ def contest(title, contestants, rounds, rows=None):
 
 # -- the systems -------------------------------------------------------------------------------------------------------------------------------
 
-def psql(sql, quiet=True):
+def psql(sql):
     return subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-At", POSTGRES, "-c", sql], check=True, capture_output=True, text=True).stdout
 
 

@@ -99,7 +99,6 @@ impl Plant {
             let ids: BTreeSet<&str> = expected.iter().map(|row| id_of(row)).collect();
             let is_late = |row: &String| table == "merged" && !swept && !ids.contains(id_of(row));
             let found = found.into_iter().filter(|row| !is_late(row)).collect();
-            let expected = expected.clone();
             wrong += &difference(table, expected, found);
         }
         let mut expected = Vec::new();
