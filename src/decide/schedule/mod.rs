@@ -16,13 +16,16 @@
 //!
 //! What cannot be scheduled has no `starts_at`, and `problem` and `reason` say why; what is fixed against itself has a `problem` and stays.
 
+mod bound;
 mod calendar;
+mod dispatch;
 mod read;
+mod search;
 mod settings;
 mod shop;
-mod solve;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod write;
 
 use std::time::Duration;
@@ -157,8 +160,8 @@ impl Decision for Schedule {
         let elapsed = || context.elapsed.as_ref().map_or(Duration::ZERO, |elapsed| elapsed());
         let plan = match context.iterations {
             // a repeated search ends where it ended, however long that takes, unless nobody waits for it any more
-            Some(iterations) => solve::solve(&task.shop, &Budget { iterations, ..task.settings.budget }, &|| elapsed() == Duration::MAX),
-            None => solve::solve(&task.shop, &task.settings.budget, &|| elapsed() >= task.settings.time_limit),
+            Some(iterations) => search::solve(&task.shop, &Budget { iterations, ..task.settings.budget }, &|| elapsed() == Duration::MAX),
+            None => search::solve(&task.shop, &task.settings.budget, &|| elapsed() >= task.settings.time_limit),
         };
         write::write(self.name(), &task, &plan)
     }

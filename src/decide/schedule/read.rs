@@ -86,13 +86,9 @@ fn read_calendars(calendars: &Table<'_>, downtime: &Table<'_>) -> Result<BTreeMa
     (0..calendars.len()).try_for_each(|row| ends.need(row).map(drop))?;
     let closed = periods(downtime)?;
     let each = periods(calendars)?.into_iter().map(|(resource, windows)| {
-        let mut windows: Vec<(i64, i64)> = windows.into_iter().map(|(start, end)| (start, end.unwrap_or(start))).collect();
-        for (start, end) in closed.get(&resource).into_iter().flatten() {
-            let end = end.unwrap_or(i64::MAX);
-            let parts = windows.iter().flat_map(|(from, to)| [(*from, *to.min(start)), (*from.max(&end), *to)]);
-            windows = parts.filter(|(from, to)| from < to).collect();
-        }
-        (resource, Calendar::new(windows))
+        let open = Calendar::new(windows.into_iter().map(|(start, end)| (start, end.unwrap_or(start))).collect());
+        let down = closed.get(&resource).into_iter().flatten().map(|(start, end)| (*start, end.unwrap_or(i64::MAX)));
+        (resource, open.without(down.collect()))
     });
     Ok(each.collect())
 }
@@ -450,7 +446,7 @@ impl Reader {
             let next = self.shop.needs.len() as u32;
             self.shop.needs.push(Need { pool: pool as u32, count });
             let range = &mut self.shop.operations[at].needs;
-            *range = if range.is_empty() { next } else { range.start }..next + 1;
+            *range = if range.start == range.end { next } else { range.start }..next + 1;
         }
         Ok(())
     }

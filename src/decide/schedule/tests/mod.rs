@@ -125,7 +125,7 @@ fn networks_waits_and_tools() {
         order_id | operation_no | resource_id | duration_s | due
         A        | 10           | R2          | 3600       | 2026-01-01 02:00
         A        | 20           | R3          | 3600       | 2026-01-01 02:00
-        B        | 10           | R2          | 3600       | 2026-01-01 04:00
+        B        | 10           | R2          | 3600       | 2026-01-01 02:30
         C        | 10           | R3          | 3600       | 2026-01-01 06:00";
     let result = schedule(&[
         ("operations", operations),
@@ -177,7 +177,7 @@ fn weights_and_the_order_of_objectives() {
     };
     assert_eq!(
         error("objective\nlateness"),
-        "schedule: input \"settings\", column \"objective\" is lateness in row objective=lateness: write tardiness, makespan, setup, earliness, \
+        "schedule: input \"settings\", column \"objective\" is lateness in row number 1: write tardiness, makespan, setup, earliness, \
          stability: in order, or added up with whole weights, as in 10 tardiness + setup, makespan"
     );
 }
