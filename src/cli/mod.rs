@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod format;
 mod init;
+mod lineage;
 mod maintain;
 mod output;
 mod plan;
@@ -84,6 +85,7 @@ enum Command {
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
+    Lineage(lineage::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
     Maintain(maintain::Arguments),
@@ -128,6 +130,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
+        Command::Lineage(arguments) => lineage::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,

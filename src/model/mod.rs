@@ -12,6 +12,7 @@ mod evaluate;
 mod fingerprint;
 mod function;
 mod graph;
+mod lineage;
 mod plan;
 mod session;
 mod statement;
@@ -32,6 +33,7 @@ pub use build::build;
 pub use error::ModelError;
 pub use evaluate::evaluate;
 pub use graph::{Graph, Node, NodeKind};
+pub use lineage::{Branch, ColumnLineage, ColumnName, How, Lineage, TableKind, TableLineage, Way};
 pub use session::Reader;
 
 /// What a build reads and when.

@@ -17,6 +17,7 @@ mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod lineage;
 mod maintain;
 mod omitted;
 mod progress;
