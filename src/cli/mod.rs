@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod pull;
 mod run;
+mod schema;
 mod serve;
 mod sql;
 mod status;
@@ -89,6 +90,7 @@ enum Command {
     Sql(sql::Arguments),
     Status(status::Arguments),
     Maintain(maintain::Arguments),
+    Schema(schema::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -132,6 +134,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Trace(arguments) => trace::run(&arguments, context).await,
         Command::Lineage(arguments) => lineage::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,

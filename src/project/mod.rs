@@ -12,6 +12,7 @@ mod model;
 mod names;
 mod pipeline;
 mod problems;
+mod schema;
 mod section;
 mod settings;
 mod source_files;
@@ -34,6 +35,7 @@ pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
 pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
+pub use schema::{SCHEMAS, schema};
 pub use source_files::bucket_options;
 pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};
 
