@@ -184,8 +184,3 @@ fn summary(report: &Report) -> String {
     let counts = format!("{}: {found}", counts.join(", "));
     if table.is_empty() { counts } else { format!("{}\n\n{counts}", table.render(None)) }
 }
-
-/// All errors of a project and its statements as one, for commands that need both to be right.
-pub(super) fn graph(project: &Project) -> Result<Graph, CliError> {
-    Graph::new(project).map_err(CliError::several)
-}

@@ -16,6 +16,7 @@ mod plan;
 mod progress;
 mod pull;
 mod run;
+mod select;
 mod serve;
 mod sql;
 mod status;

@@ -13,6 +13,8 @@ mod fingerprint;
 mod function;
 mod graph;
 mod plan;
+mod preview;
+mod select;
 mod session;
 mod statement;
 mod table;
@@ -31,7 +33,10 @@ use crate::store::{Staged, Store, TableVersion};
 pub use build::build;
 pub use error::ModelError;
 pub use evaluate::evaluate;
+pub use fingerprint::Cause;
 pub use graph::{Graph, Node, NodeKind};
+pub use preview::{Action, TablePreview, Versions, changed, preview};
+pub use select::select;
 pub use session::Reader;
 
 /// What a build reads and when.

@@ -13,6 +13,7 @@ mod names;
 mod pipeline;
 mod problems;
 mod section;
+mod selector;
 mod settings;
 mod source_files;
 mod stream;
@@ -34,6 +35,7 @@ pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
 pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
+pub use selector::{Selector, SelectorProblem, Tables as SelectedTables};
 pub use source_files::bucket_options;
 pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};
 
