@@ -14,7 +14,7 @@ use crate::writeback;
 
 use super::Done;
 use super::context::Context;
-use super::failure::{CliError, text};
+use super::failure::text;
 use super::format::{Table, counted};
 
 /// Checks files, statements and connections, and says all that is wrong

@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod context;
 mod demo;
+mod explain;
 mod failure;
 mod format;
 mod init;
@@ -82,6 +83,7 @@ enum Command {
     Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
+    Explain(explain::Arguments),
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
@@ -126,6 +128,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
+        Command::Explain(arguments) => explain::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,

@@ -1,6 +1,6 @@
 //! The dependency graph, read from the statements themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::project::{Connector, Project, SqlFile, System};
 pub struct Graph {
     /// Topologically sorted.
     pub nodes: Vec<Node>,
+    positions: HashMap<TableName, usize>,
 }
 
 /// One table and what it reads.
@@ -65,7 +66,7 @@ impl Graph {
         let GraphReader { nodes, mut errors, .. } = reader;
         if errors.is_empty() {
             match sort(nodes) {
-                Ok(nodes) => return Ok(Self { nodes }),
+                Ok(nodes) => return Ok(Self::of(nodes)),
                 Err(error) => errors.push(error),
             }
         }
@@ -100,13 +101,28 @@ impl Graph {
         if errors.is_empty() { Ok(()) } else { Err(distinct(errors)) }
     }
 
+    /// `nodes` in build order.
+    pub(super) fn of(nodes: Vec<Node>) -> Self {
+        let positions = nodes.iter().enumerate().map(|(at, node)| (node.table.clone(), at)).collect();
+        Self { nodes, positions }
+    }
+
     pub fn node(&self, table: &TableName) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.table == *table)
+        self.positions.get(table).map(|at| &self.nodes[*at])
+    }
+
+    /// The tables that a node reads, mapped views as what they read.
+    pub(super) fn reads<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a TableName> {
+        let inner = |input: &'a TableName| match self.node(input).filter(|input| input.kind == NodeKind::Mapped) {
+            Some(view) => view.inputs.as_slice(),
+            None => std::slice::from_ref(input),
+        };
+        node.inputs.iter().flat_map(inner)
     }
 
     /// Positions of `targets` and of everything they need, in build order.
     pub(super) fn closure(&self, targets: &[TableName]) -> Result<Vec<usize>, ModelError> {
-        let positions: BTreeMap<&TableName, usize> = self.nodes.iter().enumerate().map(|(at, node)| (&node.table, at)).collect();
+        let positions = &self.positions;
         let mut wanted = BTreeSet::new();
         let mut open: Vec<usize> = vec![];
         for table in targets {
@@ -232,7 +248,7 @@ impl<'a> GraphReader<'a> {
 
     /// Refuses every read of a table that is not there, or that this kind of statement must not read.
     fn references(&mut self) {
-        let readable: Vec<String> = self
+        let readable: BTreeSet<String> = self
             .nodes
             .values()
             .filter(|node| node.kind != NodeKind::Write)

@@ -17,6 +17,7 @@ mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod live;
 mod maintain;
 mod omitted;
 mod preview;
@@ -30,6 +31,7 @@ mod trace;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use live::LiveRun;
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use pull::{Flow, Verification};

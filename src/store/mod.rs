@@ -25,6 +25,7 @@ mod forget;
 mod hash;
 mod incoming;
 mod join;
+mod journal;
 mod keyed;
 mod land;
 #[cfg(test)]
@@ -67,7 +68,7 @@ use crate::base::{RunId, TableName};
 use crate::project::Project;
 
 pub use control::{Control, RunOutcome, RunRecord};
-pub use error::StoreError;
+pub use error::{StoreError, retry_after};
 use place::Place;
 pub use pulls::{PullKind, PullRecord};
 pub use pulls_table::pulls_schema;

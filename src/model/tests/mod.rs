@@ -1,6 +1,7 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
 mod preview;
+mod running;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -180,6 +181,10 @@ impl Bench {
     }
 
     async fn build(&mut self, as_of: &str) -> Result<(Built, Option<Cut>), ModelError> {
+        self.build_told(as_of, &Quiet).await
+    }
+
+    async fn build_told(&mut self, as_of: &str, progress: &dyn Progress) -> Result<(Built, Option<Cut>), ModelError> {
         let project = load(&self.root);
         let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
         let targets: Vec<TableName> =
@@ -190,7 +195,7 @@ impl Bench {
         let run = self.store.control.start_run("test", as_of).unwrap();
         let context =
             BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: project.memory_limit_bytes };
-        let mut built = build(&project, &graph, &targets, context, &Quiet).await?;
+        let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
         }
