@@ -32,6 +32,7 @@ pub use hub::{Access, Hub, RunOptions};
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use pull::{Flow, Verification};
+pub use schedule::ScheduleStatus;
 pub use report::{
     CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
 };

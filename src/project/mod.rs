@@ -12,6 +12,7 @@ mod model;
 mod names;
 mod pipeline;
 mod problems;
+mod schedule;
 mod section;
 mod settings;
 mod source_files;
@@ -33,7 +34,8 @@ pub use connector::{Connector, Protocol, Write};
 pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
-pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
+pub use pipeline::{Limits, Mode, Pipeline, WriteRule};
+pub use schedule::{Cron, Missed, Overlap, Retries, Schedule};
 pub use source_files::bucket_options;
 pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};
 
