@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod pull;
 mod run;
+mod schedules;
 mod select;
 mod serve;
 mod sql;
@@ -89,6 +90,7 @@ enum Command {
     Trace(trace::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
+    Schedules(schedules::Arguments),
     Maintain(maintain::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
@@ -134,6 +136,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Trace(arguments) => trace::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
+        Command::Schedules(arguments) => schedules::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
         Command::Demo(arguments) => demo::run(&arguments, context).await,

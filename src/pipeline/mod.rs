@@ -35,6 +35,7 @@ pub use live::LiveRun;
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use pull::{Flow, Verification};
+pub use schedule::ScheduleStatus;
 pub use report::{
     CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
 };
