@@ -19,6 +19,7 @@ use super::{Shared, changes, error, kpi, lots, runs, tables};
         kpi::list,
         kpi::series,
         runs::list,
+        runs::current,
         runs::health,
         changes::list,
         changes::decide,
