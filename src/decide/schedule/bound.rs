@@ -34,7 +34,12 @@ pub fn earliest_ends(problem: &Problem<'_>) -> Vec<i64> {
         let from = before.fold(problem.works[*at as usize].ready, i64::max);
         ends[*at as usize] = match problem.works[*at as usize].fixed {
             Some((_, end)) => problem.preds.of(*at).iter().map(|(before, _)| ends[*before as usize]).fold(end, i64::max),
-            None => problem.shop.operations[*at as usize].choices.clone().map(|choice| problem.alone(*at, choice, from)).min().unwrap_or(from),
+            None => problem.shop.operations[*at as usize]
+                .choices
+                .clone()
+                .map(|choice| problem.alone(*at, choice, from))
+                .min()
+                .unwrap_or(from),
         };
     }
     ends

@@ -203,7 +203,8 @@ impl<'s> Problem<'s> {
             let calendars: BTreeSet<u32> = resources.map(|choice| shop.resources[choice.resource as usize].calendar).collect();
             kinds.insert((calendars, &self.members.of(*at)[1..]));
         }
-        let kinds: Vec<(BTreeSet<u32>, Vec<u32>)> = kinds.into_iter().map(|(calendars, pools)| (calendars, pools.to_vec())).collect();
+        let kinds: Vec<(BTreeSet<u32>, Vec<u32>)> =
+            kinds.into_iter().map(|(calendars, pools)| (calendars, pools.to_vec())).collect();
         for (mut calendars, pools) in kinds {
             for pool in pools {
                 let units: BTreeSet<u32> =
@@ -400,7 +401,9 @@ fn augment(shop: &Shop, pools: &[u32], need: usize, seen: &mut Vec<u32>, taken: 
         let holder = taken.iter().position(|(other, _)| other == unit);
         match holder {
             None => taken.push((*unit, need)),
-            Some(place) if augment(shop, pools, taken[place].1, seen, taken) => taken.iter_mut().filter(|t| t.0 == *unit).for_each(|t| t.1 = need),
+            Some(place) if augment(shop, pools, taken[place].1, seen, taken) => {
+                taken.iter_mut().filter(|t| t.0 == *unit).for_each(|t| t.1 = need)
+            }
             Some(_) => continue,
         }
         return true;

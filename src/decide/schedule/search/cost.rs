@@ -65,7 +65,11 @@ impl Measure {
     }
 
     pub fn change(&self, before: &Cost, after: &Cost) -> f64 {
-        self.factors.iter().zip(after.terms.iter().zip(&before.terms)).map(|(factor, (after, before))| factor * (after - before) as f64).sum()
+        self.factors
+            .iter()
+            .zip(after.terms.iter().zip(&before.terms))
+            .map(|(factor, (after, before))| factor * (after - before) as f64)
+            .sum()
     }
 
     pub fn key(&self, cost: &Cost) -> Key {

@@ -30,7 +30,9 @@ pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> 
         let plan = best.blueprint();
         let walker = |stream| Walker::new(State::new(&problem, &plan), budget.seed, u64::from(stream));
         let mut walkers: Vec<Walker<'_>> = (0..budget.walkers.max(1)).map(walker).collect();
-        let done = |walkers: &[Walker<'_>]| walkers.iter().map(|walker| walker.best_key).min().is_some_and(|key| key[0] == 0 && key[1] <= bound);
+        let done = |walkers: &[Walker<'_>]| {
+            walkers.iter().map(|walker| walker.best_key).min().is_some_and(|key| key[0] == 0 && key[1] <= bound)
+        };
         while iterations < budget.iterations && !done(&walkers) && !stop() {
             std::thread::scope(|scope| walkers.iter_mut().for_each(|walker| drop(scope.spawn(|| walker.epoch()))));
             iterations = walkers.iter().map(|walker| walker.moves).sum();

@@ -137,7 +137,8 @@ fn reassign(state: &State<'_>, random: &mut Random, operation: u32, steps: &mut 
     if choice == state.choice[operation as usize] {
         return;
     }
-    let ready = state.problem.preds.of(operation).iter().map(|(before, wait)| state.times[*before as usize].end.saturating_add(*wait));
+    let ready =
+        state.problem.preds.of(operation).iter().map(|(before, wait)| state.times[*before as usize].end.saturating_add(*wait));
     let ready = ready.fold(state.problem.works[operation as usize].ready, i64::max);
     let earliest = if random.percent(50) { ready } else { ready.max(state.times[operation as usize].start) };
     let chain = &state.chains[state.problem.resource(choice) as usize];

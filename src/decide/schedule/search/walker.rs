@@ -101,7 +101,8 @@ impl<'p> Walker<'p> {
         }
         let change = self.state.change();
         if change > 0.0 {
-            self.worse = if self.worse == 0.0 { change } else { self.worse + (change.min(10.0 * self.worse) - self.worse) * 0.002 };
+            self.worse =
+                if self.worse == 0.0 { change } else { self.worse + (change.min(10.0 * self.worse) - self.worse) * 0.002 };
         }
         if change > allowed {
             return self.state.undo();
