@@ -234,7 +234,9 @@ impl<'s> Problem<'s> {
     /// Fixed operations hold their resources, and units that are free then.
     fn block(&mut self) {
         let shop = self.shop;
-        let mut fixed: Vec<_> = (0..shop.operations.len()).filter_map(|at| Some((shop.operations[at].fixed?, at))).collect();
+        let stays = |at: &usize| shop.operations[*at].fault.is_none();
+        let mut fixed: Vec<_> =
+            (0..shop.operations.len()).filter(stays).filter_map(|at| Some((shop.operations[at].fixed?, at))).collect();
         fixed.sort_by_key(|(fixed, at)| (fixed.start, fixed.end, *at));
         for (fixed, at) in fixed {
             let block = Block { start: fixed.start, end: fixed.end, family: self.works[at].family };

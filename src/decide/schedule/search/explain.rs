@@ -98,7 +98,7 @@ fn slack(state: &State<'_>) -> Vec<i64> {
         let length = time.setup + problem.shop.choices[state.choice[*at as usize] as usize].duration;
         let start = problem.calendar(state.choice[*at as usize], units).latest(end, length, work.interruptible).unwrap_or(time.start);
         let limits = problem.limits_to.of(*at).iter().map(|limit| &problem.limits[*limit as usize]);
-        let start = limits.fold(start, |start, limit| start.min(state.times[limit.before as usize].end.saturating_add(limit.max_wait)));
+        let start = limits.fold(start, |start, limit| start.min(state.own_end(limit.before).saturating_add(limit.max_wait)));
         latest[*at as usize] = start.max(time.start);
         slack[*at as usize] = if start > time.start { (end - time.end).max(0) } else { 0 };
     }
