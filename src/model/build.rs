@@ -24,7 +24,7 @@ use super::fingerprint::{Fingerprint, definition};
 use super::graph::{Node, NodeKind};
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
 use super::table::Files;
-use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
+use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
 use crate::base::TableName;
 use crate::project::{Project, Severity};
 use crate::store::{Batches, Staged, TableVersion};
@@ -38,6 +38,8 @@ const FINGERPRINT: &str = "loopline.fingerprint";
 const INPUTS: &str = "loopline.inputs";
 /// Property: hash of the checks that the rows passed.
 const CHECKS: &str = "loopline.checks";
+/// Property: iterations that the search of a decision function did for these rows; a replay does as many.
+const ITERATIONS: &str = "loopline.iterations";
 /// Property: hash of the rows; set by the store.
 const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
@@ -288,7 +290,7 @@ impl<'a> Builder<'a> {
             Some(source) if !is_memory(&error) => source.error(&error),
             _ => failed(error),
         })?;
-        let stream = execute_stream(physical, state.task_ctx()).map_err(failed)?;
+        let stream = execute_stream(physical.clone(), state.task_ctx()).map_err(failed)?;
         // The store hands errors on in its own; the engine's is kept aside.
         let cause: Arc<Mutex<Option<DataFusionError>>> = Arc::default();
         let (kept, target) = (cause.clone(), schema.clone());
@@ -306,7 +308,12 @@ impl<'a> Builder<'a> {
         let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
         match cause.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Err(failed(error)),
-            None => Ok(staged?),
+            None => {
+                let mut staged = staged?;
+                let iterations = function::iterations(&physical).map(|done| (ITERATIONS.to_owned(), done.to_string()));
+                staged.properties.extend(iterations);
+                Ok(staged)
+            }
         }
     }
 }
