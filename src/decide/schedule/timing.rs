@@ -235,7 +235,9 @@ impl<'s> Problem<'s> {
     /// Fixed operations hold their resources, and units that are free then.
     fn block(&mut self) {
         let shop = self.shop;
-        let mut fixed: Vec<_> = (0..shop.operations.len()).filter_map(|at| Some((shop.operations[at].fixed?, at))).collect();
+        let stays = |at: &usize| shop.operations[*at].fault.is_none();
+        let mut fixed: Vec<_> =
+            (0..shop.operations.len()).filter(stays).filter_map(|at| Some((shop.operations[at].fixed?, at))).collect();
         fixed.sort_by_key(|(fixed, at)| (fixed.start, fixed.end, *at));
         for (fixed, at) in fixed {
             let block = Block { start: fixed.start, end: fixed.end, family: self.works[at].family };
@@ -332,15 +334,23 @@ fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<
     let count = shop.operations.len();
     let mut open: Vec<u32> = (0..count as u32).map(|at| preds.of(at).len() as u32).collect();
     let mut sorted: Vec<u32> = (0..count as u32).filter(|at| open[*at as usize] == 0).collect();
+    let mut fixed = (0..count as u32).filter(|at| shop.operations[*at as usize].fixed.is_some());
     let mut next = 0;
-    while let Some(at) = sorted.get(next).copied() {
-        next += 1;
-        for after in succs.of(at) {
-            open[*after as usize] -= 1;
-            if open[*after as usize] == 0 {
-                sorted.push(*after);
+    loop {
+        while let Some(at) = sorted.get(next).copied() {
+            next += 1;
+            for after in succs.of(at) {
+                let open = &mut open[*after as usize];
+                if *open == 1 {
+                    sorted.push(*after);
+                }
+                *open = open.saturating_sub(1);
             }
         }
+        // what is fixed waits for nothing: a circle through it is none
+        let Some(at) = fixed.find(|at| open[*at as usize] > 0) else { break };
+        open[at as usize] = 0;
+        sorted.push(at);
     }
     // what is left is on a cycle or behind one; what is left from the other end too is between cycles
     let mut missing: Vec<Option<Missing>> = vec![None; count];

@@ -205,6 +205,11 @@ impl<'p> State<'p> {
         self.problem.place(&Ask { operation, choice, units, from, free, family })
     }
 
+    /// When an operation itself ends; one that is fixed lets others wait for what should have come before it too.
+    pub fn own_end(&self, operation: u32) -> i64 {
+        self.problem.works[operation as usize].fixed.map_or(self.times[operation as usize].end, |(_, end)| end)
+    }
+
     /// The operation before this member on its chain.
     pub fn before(&self, member: u32) -> Option<u32> {
         let before = self.prev[member as usize];
@@ -450,7 +455,7 @@ impl<'p> State<'p> {
             let number = self.problem.limits_to.of(operation)[place];
             let limit = self.problem.limits[number as usize];
             let (before, own) = (self.times[limit.before as usize], self.times[operation as usize]);
-            let excess = own.start.saturating_sub(before.end.saturating_add(limit.max_wait)).max(0);
+            let excess = own.start.saturating_sub(self.own_end(limit.before).saturating_add(limit.max_wait)).max(0);
             if excess != self.excess[number as usize] {
                 self.log.excess.push((number, self.excess[number as usize]));
                 self.cost.terms[TERM_EXCESS] += i128::from(excess) - i128::from(self.excess[number as usize]);

@@ -14,11 +14,11 @@ const EPOCH_EFFORT: u64 = 400_000;
 const MOVE_EFFORT: u64 = 8;
 
 /// The first cycle's effort for each operation.
-const CYCLE_EFFORT: u64 = 200;
+const CYCLE_EFFORT: u64 = 20;
 
-/// Temperature at the beginning of a cycle, in mean costs of a move that makes things worse, and what it falls by in each of 64 steps: to a hundredth.
-const WARM: f64 = 0.3;
-const COOLING: f64 = 0.930_572;
+/// Share of the moves to something worse that is accepted at the beginning of a cycle, and what it falls by in each of 64 steps.
+const WARM: f64 = 0.1;
+const COOLING: f64 = 0.95;
 
 pub struct Walker<'p> {
     pub state: State<'p>,
@@ -31,9 +31,9 @@ pub struct Walker<'p> {
     effort: u64,
     cycle_begun: u64,
     cycle_effort: u64,
-    /// Mean cost of moves that make things worse, of late.
-    worse: f64,
-    /// Temperatures by 64ths of a cycle.
+    temperature: f64, cycle: i32, pub stats: [u64; 4],
+    abort: f64,
+    /// Shares by 64ths of a cycle.
     cooling: Vec<f64>,
     path: Vec<(u32, u32)>,
     steps: Vec<Step>,
@@ -51,9 +51,9 @@ impl<'p> Walker<'p> {
             moves: 0,
             effort: 0,
             cycle_begun: 0,
-            cycle_effort: (operations * CYCLE_EFFORT).max(20_000),
-            worse: 0.0,
-            cooling: std::iter::successors(Some(WARM), |warm| Some(warm * COOLING)).take(64).collect(),
+            cycle_effort: (operations * tune("CYCLE", CYCLE_EFFORT as f64) as u64).max(20_000),
+            temperature: 0.0, cycle: 0, stats: [0; 4], abort: tune("ABORT", 100.0),
+            cooling: std::iter::successors(Some(tune("WARM0", 0.01)), |warm| Some(warm * tune("COOLING", COOLING))).take(64).collect(),
             path: Vec::new(),
             steps: Vec::new(),
         }
@@ -69,6 +69,9 @@ impl<'p> Walker<'p> {
         self.ahead = false;
         self.cycle_begun = self.effort;
         self.cycle_effort *= 2;
+        self.cycle += 1;
+        let warm = (tune("WARM0", 0.01) * 2.0_f64.powi(self.cycle)).min(if self.cycle % 2 == 0 { tune("WARM", 0.1) } else { tune("HOT", 0.3) });
+        self.cooling = std::iter::successors(Some(warm), |warm| Some(warm * tune("COOLING", COOLING))).take(64).collect();
     }
 
     /// Goes on until its effort is spent or its cycle done; then the best plan is kept.
@@ -84,29 +87,28 @@ impl<'p> Walker<'p> {
         self.keep();
     }
 
-    fn temperature(&self) -> f64 {
-        let done = (self.effort - self.cycle_begun) as f64 / self.cycle_effort as f64;
-        self.worse * self.cooling[((done * 64.0) as usize).min(63)]
-    }
-
     fn try_move(&mut self) {
         propose(&self.state, &mut self.random, &mut self.path, &mut self.steps);
         if self.steps.is_empty() {
             return;
         }
-        let temperature = self.temperature();
-        let allowed = temperature * self.random.exponential();
-        if !self.apply(4.0 * self.worse + allowed) {
+        let allowed = self.temperature * self.random.exponential();
+        if !self.apply(allowed + self.abort * self.temperature) {
+            self.steer(false);
+            self.stats[0] += 1;
             return self.state.undo();
         }
         let change = self.state.change();
         if change > 0.0 {
-            self.worse =
-                if self.worse == 0.0 { change } else { self.worse + (change.min(10.0 * self.worse) - self.worse) * 0.002 };
+            if self.temperature == 0.0 { self.temperature = change; }
+            self.steer(change <= allowed);
         }
         if change > allowed {
+            self.stats[1] += 1;
             return self.state.undo();
         }
+        self.stats[2] += 1;
+        if change < 0.0 { self.stats[3] += 1; }
         let key = self.state.measure.key(&self.state.cost);
         if key < self.best_key {
             self.best_key = key;
@@ -117,6 +119,13 @@ impl<'p> Walker<'p> {
             self.apply(f64::INFINITY);
         }
         self.state.commit();
+    }
+
+    /// A temperature at which the share of accepted moves is as wanted at this point of the cycle.
+    fn steer(&mut self, accepted: bool) {
+        let done = (self.effort - self.cycle_begun) as f64 / self.cycle_effort as f64;
+        let wanted = self.cooling[((done * 64.0) as usize).min(63)];
+        self.temperature *= if accepted { 1.0 - 0.02 * (1.0 - wanted) } else { 1.0 + 0.02 * wanted };
     }
 
     fn apply(&mut self, worse: f64) -> bool {
@@ -138,4 +147,8 @@ impl<'p> Walker<'p> {
             self.best = self.state.blueprint();
         }
     }
+}
+
+pub fn tune(name: &str, default: f64) -> f64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
