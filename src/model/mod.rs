@@ -26,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod types;
+mod what_if;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +47,7 @@ pub use preview::{Action, TablePreview, Versions, changed, preview};
 pub use runs_table::model_runs_batch;
 pub use select::select;
 pub use session::Reader;
+pub use what_if::{WhatIf, what_if};
 
 /// What a build reads and when.
 pub struct BuildContext<'a> {
