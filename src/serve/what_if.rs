@@ -13,7 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{ServeError, Shared};
-use crate::base::TableName;
+use crate::base::{Blame, Diagnose, TableName};
 use crate::model::ModelError;
 
 const ROWS_MAX: usize = 10_000;
@@ -50,7 +50,11 @@ pub(super) async fn ask(State(shared): State<Arc<Shared>>, Json(scenario): Json<
         replace.insert(table, sql);
     }
     let _one = shared.scenario.lock().await;
-    let answer = shared.hub.what_if(&replace, &scenario.question, ROWS_MAX).await?;
+    let answer = shared.hub.what_if(&replace, &scenario.question, ROWS_MAX).await.map_err(|error| match error.blame() {
+        // The statements are the caller's.
+        Blame::User => ServeError::BadRequest { what: error.to_string(), hint: error.hint() },
+        Blame::Program => error.into(),
+    })?;
     Ok(Json(Answer {
         before: rows(&answer.before)?,
         after: rows(&answer.after)?,
