@@ -18,7 +18,7 @@ use datafusion::physical_plan::execute_stream;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 
-use super::check::{self, Rule};
+use super::check::{self, Audit, CHECKS};
 use super::engine::{Engine, Tables, frugal};
 use super::fingerprint::{Fingerprint, definition};
 use super::graph::{Node, NodeKind};
@@ -36,8 +36,6 @@ const NODES_AT_ONCE: usize = 2;
 const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
 const INPUTS: &str = "loopline.inputs";
-/// Property: hash of the checks that the rows passed.
-const CHECKS: &str = "loopline.checks";
 /// Property: hash of the rows; set by the store.
 const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
@@ -85,7 +83,8 @@ struct Done<'a> {
 }
 
 impl<'a> Builder<'a> {
-    async fn run(&self, mut waiting: Vec<usize>, progress: &dyn Progress) -> Result<Built, ModelError> {
+    async fn run(&self, wanted: Vec<usize>, progress: &dyn Progress) -> Result<Built, ModelError> {
+        let mut waiting = wanted.clone();
         let total = waiting.iter().filter(|at| self.graph.nodes[**at].kind != NodeKind::Mapped).count();
         let mut open: BTreeSet<&TableName> = waiting.iter().map(|at| &self.graph.nodes[*at].table).collect();
         let mut built = Built { staged: vec![], unchanged: BTreeMap::new(), models: vec![], failed_checks: vec![] };
@@ -104,7 +103,82 @@ impl<'a> Builder<'a> {
             }
             self.record(done, &mut built, progress, total);
         }
+        drop(running);
+        for node in wanted.iter().map(|at| &self.graph.nodes[*at]).filter(|node| !node.checked_against.is_empty()) {
+            let made = |table: &TableName| {
+                let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+                ready.contains_key(table) || self.graph.node(table).is_none()
+            };
+            if made(&node.table) && node.checked_against.iter().all(made) {
+                self.check_across(node, &mut built).await?;
+            }
+        }
         Ok(built)
+    }
+
+    /// The checks of a node that read other tables, once all of these are there.
+    async fn check_across(&self, node: &Node, built: &mut Built) -> Result<(), ModelError> {
+        let current = self.context.current.get(&node.table);
+        let at = built.staged.iter().position(|staged| staged.table == node.table.to_string());
+        let known = match (at, current) {
+            (Some(at), _) => check::passed(&built.staged[at].properties),
+            (None, Some(current)) => check::passed(&current.properties),
+            (None, None) => return Ok(()),
+        };
+        let mut tables = Tables::new();
+        for table in node.checked_against.iter().chain([&node.table]) {
+            tables.insert(table.clone(), self.table(node, table).await?);
+        }
+        let (passed, failed) = self.audit(node, tables, known.clone(), true).await?;
+        built.failed_checks.extend(failed);
+        if passed == known {
+            return Ok(());
+        }
+        match (at, current) {
+            (Some(at), _) => drop(built.staged[at].properties.insert(CHECKS.to_owned(), json(&passed))),
+            (None, Some(current)) => {
+                let restated = self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?;
+                if restated.is_some() {
+                    built.unchanged.remove(&node.table);
+                }
+                built.staged.extend(restated);
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Runs those of a node's rules that `known` does not say are met; yields what is known then, and what failed.
+    async fn audit(
+        &self,
+        node: &Node,
+        tables: Tables,
+        mut known: BTreeMap<String, String>,
+        across: bool,
+    ) -> Result<(BTreeMap<String, String>, Vec<FailedCheck>), ModelError> {
+        let schema = tables.get(&node.table).map_or_else(|| Arc::new(Schema::empty()), |rows| rows.schema());
+        let rules = check::rules(self.planner.project, node, &schema);
+        let mut data = BTreeMap::new();
+        for table in node.checked_against.iter().filter(|_| across) {
+            data.insert(table.clone(), self.data(node, table)?);
+        }
+        let at = self.planner.instant(node);
+        let hashes: BTreeMap<&str, String> = rules.iter().map(|rule| (rule.id(), rule.hash(node, at, &data))).collect();
+        let due = |rule: &&check::Rule| rule.is_across() == across && known.get(rule.id()) != hashes.get(rule.id());
+        let due: Vec<&check::Rule> = rules.iter().filter(due).collect();
+        let rows_before = self.context.current.get(&node.table).map(rows_of);
+        let failed = match due.is_empty() {
+            true => vec![],
+            false => Audit { planner: &self.planner, node, tables, rows_before }.failed(&due).await?,
+        };
+        known.retain(|id, _| hashes.contains_key(id.as_str()));
+        for rule in due {
+            match failed.iter().any(|failed| failed.kept == rule.kept) {
+                true => known.remove(rule.id()),
+                false => known.insert(rule.id().to_owned(), hashes[rule.id()].clone()),
+            };
+        }
+        Ok((known, failed))
     }
 
     fn record(&self, done: Done, built: &mut Built, progress: &dyn Progress, total: usize) {
@@ -133,8 +207,8 @@ impl<'a> Builder<'a> {
         let current = self.context.current.get(&node.table);
         let (outcome, reason, rows, ready, staged, failed_checks) = match current {
             Some(current) if current.properties.get(FINGERPRINT) == Some(&fingerprint.hash()) => {
-                let (ready, failed) = self.skip(node, current).await?;
-                (ModelOutcome::Skipped, "nothing changed".to_owned(), rows_of(current), ready, None, failed)
+                let (ready, staged, failed) = self.skip(node, current).await?;
+                (ModelOutcome::Skipped, "nothing changed".to_owned(), rows_of(current), ready, staged, failed)
             }
             _ => {
                 let reason = fingerprint.difference(current.and_then(|current| current.properties.get(INPUTS)));
@@ -147,14 +221,18 @@ impl<'a> Builder<'a> {
         Ok(Done { node, ready, run: Some(run), staged, failed_checks })
     }
 
-    /// Keeps the current version; checks that it has not passed yet run all the same.
-    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Vec<FailedCheck>), ModelError> {
+    /// Keeps the current version; checks that it has not passed yet run all the same, and what passes is noted.
+    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Option<Staged>, Vec<FailedCheck>), ModelError> {
         let provider: Arc<dyn TableProvider> = Arc::new(Files::of(current));
-        let rules = self.rules(node, &provider);
-        let checked = current.properties.get(CHECKS) == Some(&check::hash(&rules));
-        let failed = if checked { vec![] } else { check::failed(&self.planner, node, &rules, provider.clone()).await? };
+        let known = check::passed(&current.properties);
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, known.clone(), false).await?;
+        let staged = match passed == known {
+            true => None,
+            false => self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?,
+        };
         let data = current.properties.get(CONTENT).cloned().unwrap_or_else(|| current.version.to_string());
-        Ok((Ready { data, provider: Some(provider) }, failed))
+        Ok((Ready { data, provider: Some(provider) }, staged, failed))
     }
 
     /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
@@ -176,17 +254,10 @@ impl<'a> Builder<'a> {
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
         let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
-        let rules = self.rules(node, &provider);
-        let failed = check::failed(&self.planner, node, &rules, provider.clone()).await?;
-        // What a check warns of is told again by every run until it is mended.
-        if failed.is_empty() {
-            staged.properties.insert(CHECKS.to_owned(), check::hash(&rules));
-        }
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
+        staged.properties.insert(CHECKS.to_owned(), json(&passed));
         Ok((same, Ready { data: staged.content.clone(), provider: Some(provider) }, staged, failed))
-    }
-
-    fn rules(&self, node: &Node, provider: &Arc<dyn TableProvider>) -> Vec<Rule> {
-        check::rules(self.planner.project, node, &provider.schema())
     }
 
     /// Everything on which the node's rows depend.
@@ -236,15 +307,18 @@ impl<'a> Builder<'a> {
     async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
         let mut tables = Tables::new();
         for input in &node.inputs {
-            let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(input).cloned();
-            let provider = match (ready, self.graph.node(input)) {
-                (Some(Ready { provider: Some(provider), .. }), _) => provider,
-                (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await?,
-                _ => self.outside(node, input)?,
-            };
-            tables.insert(input.clone(), provider);
+            tables.insert(input.clone(), self.table(node, input).await?);
         }
         Ok(tables)
+    }
+
+    async fn table(&self, node: &Node, table: &TableName) -> Result<Arc<dyn TableProvider>, ModelError> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned();
+        match (ready, self.graph.node(table)) {
+            (Some(Ready { provider: Some(provider), .. }), _) => Ok(provider),
+            (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await,
+            _ => self.outside(node, table),
+        }
     }
 
     async fn view(&self, view: &Node) -> Result<Arc<dyn TableProvider>, ModelError> {
@@ -309,6 +383,10 @@ impl<'a> Builder<'a> {
             None => Ok(staged?),
         }
     }
+}
+
+fn json(passed: &BTreeMap<String, String>) -> String {
+    serde_json::json!(passed).to_string()
 }
 
 fn rows_of(version: &TableVersion) -> u64 {

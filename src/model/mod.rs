@@ -82,8 +82,13 @@ pub struct FailedCheck {
     pub table: TableName,
     pub check: String,
     pub severity: crate::project::Severity,
+    /// Failing rows; 1 where the check is about the table as a whole.
     pub rows: u64,
-    /// The first failing rows.
+    /// What was found, in words: `3 rows`, `there are 70, before 100`.
+    pub found: String,
+    /// The table outside of any cut in which failing rows are kept.
+    pub kept: TableName,
+    /// Failing rows, at most a thousand.
     pub sample: RecordBatch,
 }
 

@@ -89,10 +89,25 @@ impl Planner<'_> {
             }]);
         }
         if node.kind != NodeKind::Mapped {
-            let rows = Arc::new(EmptyTable::new(schema.clone()));
-            check::failed(self, node, &check::rules(self.project, node, &schema), rows).await.map_err(|error| vec![error])?;
+            self.try_rules(node, &schema, Tables::new(), false).await.map_err(|error| vec![error])?;
         }
         Ok(Some(schema))
+    }
+
+    /// Plans the checks that read other tables, as far as these are known.
+    pub async fn dry_run_across(&self, node: &Node, known: &Tables) -> Result<(), ModelError> {
+        let tables = node.checked_against.iter().map(|table| Some((table.clone(), known.get(table)?.clone())));
+        match (tables.collect::<Option<Tables>>(), known.get(&node.table)) {
+            (Some(tables), Some(rows)) => self.try_rules(node, &rows.schema(), tables, true).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn try_rules(&self, node: &Node, schema: &SchemaRef, mut tables: Tables, across: bool) -> Result<(), ModelError> {
+        let rules = check::rules(self.project, node, schema);
+        let rules: Vec<_> = rules.iter().filter(|rule| rule.is_across() == across).collect();
+        tables.insert(node.table.clone(), Arc::new(EmptyTable::new(schema.clone())));
+        check::Audit { planner: self, node, tables, rows_before: None }.failed(&rules).await.map(drop)
     }
 
     /// The columns of a contract and its view, which are known without any map.

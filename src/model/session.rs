@@ -49,6 +49,8 @@ impl<'a> Reader<'a> {
     pub fn tables(&self) -> Vec<TableName> {
         let mut names: BTreeMap<TableName, ()> = self.cut.tables.keys().map(|table| (table.clone(), ())).collect();
         names.extend(["cuts", "changes", "pulls"].map(|name| (TableName::new("system", name), ())));
+        // Without them a listing is still right about everything else.
+        names.extend(self.store.kept_tables().unwrap_or_default().into_iter().map(|table| (table, ())));
         names.into_keys().collect()
     }
 
@@ -126,7 +128,7 @@ impl<'a> Reader<'a> {
     async fn stored(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         let version = match self.cut.tables.get(table) {
             Some(version) => Some(self.store.at(table, *version).await?),
-            None if table.schema == "system" => self.store.latest(table).await?,
+            None if matches!(table.schema.as_str(), "system" | "checks") => self.store.latest(table).await?,
             None => None,
         };
         match version {

@@ -27,6 +27,12 @@ pub(super) const NESTING_MAX: usize = 128;
 const PURE_TABLE_FUNCTIONS: [&str; 3] = ["generate_series", "range", "unnest"];
 /// Functions that a run replaces by its own instant, cut to the model's grain.
 const CLOCK: [&str; 4] = ["now", "current_timestamp", "current_date", "today"];
+/// Whether an expression may look at the clock: true also where such a name is only a part of another word.
+pub(super) fn looks_at_clock(expression: &str) -> bool {
+    let text = expression.to_ascii_lowercase();
+    CLOCK.iter().any(|name| text.contains(name))
+}
+
 /// Functions of the wall clock without a date or zone.
 const LOCAL_CLOCK: [&str; 3] = ["current_time", "localtime", "localtimestamp"];
 /// Functions that yield something else each time.

@@ -9,7 +9,7 @@ use crate::base::time::{self, Instant};
 use crate::store::{ChangeState, Filter, PullRecord, RunRecord};
 
 use super::schedule::next_due;
-use super::{Hub, PipelineError, Upkeep};
+use super::{CheckReport, Hub, PipelineError, Upkeep};
 
 /// Runs that a status lists.
 const RUNS_SHOWN: usize = 20;
@@ -29,6 +29,8 @@ pub struct Status {
     pub changes: BTreeMap<String, BTreeMap<String, usize>>,
     /// Pipelines and when they are due next, by the wall clock.
     pub due: Vec<(String, Option<Instant>)>,
+    /// Checks that did not hold when they last ran.
+    pub checks: Vec<CheckReport>,
     /// What maintenance last found.
     pub upkeep: Option<Upkeep>,
     /// Why nothing is written, if so.
@@ -58,6 +60,7 @@ impl Hub {
             runs: control.runs(RUNS_SHOWN)?,
             changes: self.counts()?,
             due: self.due(wall)?,
+            checks: self.failing_checks()?,
             upkeep: self.upkeep()?,
             refused: behind.map(|behind| {
                 format!(

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::files::Files;
 use super::names::Names;
 use super::problems::Problems;
-use super::{Project, ProjectError, connector, contract, model, pipeline, settings};
+use super::{Project, ProjectError, check, connector, contract, model, pipeline, settings};
+use crate::base::nearest;
 
 impl Project {
     /// Reads the project in `root` and checks all that can be checked without a connection. Collects every error of every file rather than stopping at
@@ -34,6 +35,19 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
     for (table, file) in files.models.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
         models.extend(model::read(table, file, problems).map(|model| (table.clone(), model)));
     }
+    let mut checks = BTreeMap::new();
+    for (table, queries) in &files.checks {
+        if names.has_table(table) {
+            let read = queries.iter().filter_map(|(name, file)| check::read_query(name, file, problems));
+            checks.insert(table.clone(), read.collect());
+            continue;
+        }
+        let tables: Vec<String> = names.tables().map(ToString::to_string).collect();
+        let near = nearest(&table.to_string(), tables.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
+        for file in queries.values() {
+            problems.at(&file.path, 1, format!("there is no table {table} to check"), near.clone());
+        }
+    }
     let mut connectors = BTreeMap::new();
     for (name, folder) in &files.connectors {
         let connector = connector::read(name, folder, &names, problems);
@@ -59,6 +73,8 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
         systems: settings.systems,
         contracts,
         models,
+        checks,
+        tests: files.tests,
         pipelines,
     })
 }

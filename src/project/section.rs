@@ -195,6 +195,12 @@ impl<'a> Section<'a> {
         (!texts.is_empty()).then_some(texts)
     }
 
+    /// One text, or a list of at least one.
+    pub(super) fn one_or_more(&self, key: &'static str) -> Option<Vec<Located<String>>> {
+        let value = self.value(key)?;
+        if value.get_ref().is_str() { self.text_of(key, value).map(|text| vec![text]) } else { self.some_texts(key) }
+    }
+
     /// A list whose items are texts or tables.
     pub(super) fn items(&'a self, key: &'static str) -> Vec<Entry<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };
@@ -272,6 +278,12 @@ impl<'a> Section<'a> {
         table.iter().map(entry).collect()
     }
 
+    /// Whether every key was asked for.
+    pub(super) fn knows_all(&self) -> bool {
+        let asked = self.asked.borrow();
+        self.table.iter().all(|(key, _)| asked.iter().any(|name| key.get_ref() == name))
+    }
+
     /// Reports every key that no reader asked for.
     pub(super) fn finish(self) {
         let asked = self.asked.borrow();
@@ -285,6 +297,23 @@ impl<'a> Section<'a> {
 impl<'a> Entry<'a> {
     pub(super) fn text(&self) -> Option<Located<String>> {
         self.section.text_of(&self.key.value, self.value)
+    }
+
+    /// A list of at least one text, number or truth value, as they are written.
+    pub(super) fn values(&self) -> Option<Vec<String>> {
+        let value = |item: &Spanned<DeValue<'a>>| match item.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(integer) => Some(integer.as_str().to_owned()),
+            DeValue::Float(float) => Some(float.as_str().to_owned()),
+            DeValue::Boolean(truth) => Some(truth.to_string()),
+            _ => None,
+        };
+        let values = self.value.get_ref().as_array().and_then(|items| items.iter().map(value).collect::<Option<Vec<_>>>());
+        let values = values.filter(|values| !values.is_empty());
+        if values.is_none() {
+            self.section.wrong_type(&self.key.value, self.value, "a list of values");
+        }
+        values
     }
 
     pub(super) fn is_text(&self) -> bool {

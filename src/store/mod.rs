@@ -25,6 +25,7 @@ mod forget;
 mod hash;
 mod incoming;
 mod join;
+mod kept;
 mod keyed;
 mod land;
 #[cfg(test)]
