@@ -16,10 +16,12 @@ mod plan;
 mod progress;
 mod pull;
 mod run;
+mod select;
 mod serve;
 mod sql;
 mod status;
 mod summary;
+mod test;
 mod trace;
 mod verify;
 mod write;
@@ -77,6 +79,7 @@ struct Global {
 enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
+    Test(test::Arguments),
     Pull(pull::Arguments),
     Verify(verify::Arguments),
     Build(build::Arguments),
@@ -121,6 +124,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
     match command {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
+        Command::Test(arguments) => test::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,

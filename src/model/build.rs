@@ -20,9 +20,10 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::check::{self, Audit, CHECKS};
 use super::engine::{Engine, Tables, frugal};
-use super::fingerprint::{Fingerprint, definition};
+use super::fingerprint::{Fingerprint, reason};
 use super::graph::{Node, NodeKind};
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
+use super::preview::{kept, pulled};
 use super::table::Files;
 use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
 use crate::base::TableName;
@@ -33,13 +34,13 @@ use crate::store::{Batches, Staged, TableVersion};
 const NODES_AT_ONCE: usize = 2;
 
 /// Property of a table version: what its rows were made from.
-const FINGERPRINT: &str = "loopline.fingerprint";
+pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
-const INPUTS: &str = "loopline.inputs";
+pub(super) const INPUTS: &str = "loopline.inputs";
 /// Property: hash of the rows; set by the store.
-const CONTENT: &str = "loopline.content";
+pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
-const DATA: &str = "loopline.data";
+pub(super) const DATA: &str = "loopline.data";
 
 /// Builds `targets` and everything they need; skips what cannot have changed.
 pub async fn build(
@@ -49,7 +50,7 @@ pub async fn build(
     context: BuildContext<'_>,
     progress: &dyn Progress,
 ) -> Result<Built, ModelError> {
-    let wanted = graph.closure(targets)?;
+    let wanted = graph.closure(targets)?.into_iter().filter(|at| graph.nodes[*at].kind != NodeKind::Mapped).collect();
     let engine = Engine::new(context.store.object_store(), context.memory_limit_bytes)?;
     let planner = Planner { project, engine: &engine, as_of: context.as_of };
     let builder = Builder { planner, graph, context: &context, ready: Mutex::default() };
@@ -61,8 +62,7 @@ pub async fn build(
 struct Ready {
     /// Changes when the rows do.
     data: String,
-    /// `None` for a mapped view, which is planned where it is read.
-    provider: Option<Arc<dyn TableProvider>>,
+    provider: Arc<dyn TableProvider>,
 }
 
 struct Builder<'a> {
@@ -76,8 +76,7 @@ struct Builder<'a> {
 struct Done<'a> {
     node: &'a Node,
     ready: Ready,
-    /// Nothing for a mapped view.
-    run: Option<ModelRun>,
+    run: ModelRun,
     staged: Option<Staged>,
     failed_checks: Vec<FailedCheck>,
 }
@@ -85,7 +84,7 @@ struct Done<'a> {
 impl<'a> Builder<'a> {
     async fn run(&self, wanted: Vec<usize>, progress: &dyn Progress) -> Result<Built, ModelError> {
         let mut waiting = wanted.clone();
-        let total = waiting.iter().filter(|at| self.graph.nodes[**at].kind != NodeKind::Mapped).count();
+        let total = waiting.len();
         let mut open: BTreeSet<&TableName> = waiting.iter().map(|at| &self.graph.nodes[*at].table).collect();
         let mut built = Built { staged: vec![], unchanged: BTreeMap::new(), models: vec![], failed_checks: vec![] };
         let mut running = FuturesUnordered::new();
@@ -107,7 +106,7 @@ impl<'a> Builder<'a> {
         for node in wanted.iter().map(|at| &self.graph.nodes[*at]).filter(|node| !node.checked_against.is_empty()) {
             let made = |table: &TableName| {
                 let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-                ready.contains_key(table) || self.graph.node(table).is_none()
+                ready.contains_key(table) || self.graph.node(table).is_none_or(|node| node.kind == NodeKind::Mapped)
             };
             if made(&node.table) && node.checked_against.iter().all(made) {
                 self.check_across(node, &mut built).await?;
@@ -158,14 +157,12 @@ impl<'a> Builder<'a> {
     ) -> Result<(BTreeMap<String, String>, Vec<FailedCheck>), ModelError> {
         let schema = tables.get(&node.table).map_or_else(|| Arc::new(Schema::empty()), |rows| rows.schema());
         let rules = check::rules(self.planner.project, node, &schema);
-        let mut data = BTreeMap::new();
-        for table in node.checked_against.iter().filter(|_| across) {
-            data.insert(table.clone(), self.data(node, table)?);
-        }
-        let at = self.planner.instant(node);
-        let hashes: BTreeMap<&str, String> = rules.iter().map(|rule| (rule.id(), rule.hash(node, at, &data))).collect();
-        let due = |rule: &&check::Rule| rule.is_across() == across && known.get(rule.id()) != hashes.get(rule.id());
-        let due: Vec<&check::Rule> = rules.iter().filter(due).collect();
+        let data = match across {
+            true => check::data_of(self.graph, node, |reader, table| self.data(reader, table))?,
+            false => BTreeMap::new(),
+        };
+        let hashes = check::hashes(&rules, node, self.planner.instant(node), &data);
+        let due: Vec<&check::Rule> = check::due(&rules, &hashes, &known).filter(|rule| rule.is_across() == across).collect();
         let rows_before = self.context.current.get(&node.table).map(rows_of);
         let failed = match due.is_empty() {
             true => vec![],
@@ -183,27 +180,20 @@ impl<'a> Builder<'a> {
 
     fn record(&self, done: Done, built: &mut Built, progress: &dyn Progress, total: usize) {
         let Done { node, ready, run, staged, failed_checks } = done;
-        if let Some(run) = run {
-            if let (None, Some(current)) = (&staged, self.context.current.get(&node.table)) {
-                built.unchanged.insert(node.table.clone(), current.version);
-            }
-            built.staged.extend(staged);
-            built.failed_checks.extend(failed_checks);
-            built.models.push(run);
-            if let Some(run) = built.models.last() {
-                progress.model(run, built.models.len(), total);
-            }
+        if let (None, Some(current)) = (&staged, self.context.current.get(&node.table)) {
+            built.unchanged.insert(node.table.clone(), current.version);
         }
+        built.staged.extend(staged);
+        built.failed_checks.extend(failed_checks);
+        progress.model(&run, built.models.len() + 1, total);
+        built.models.push(run);
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).insert(node.table.clone(), ready);
     }
 
     async fn make(&self, node: &'a Node) -> Result<Done<'a>, ModelError> {
         let started = std::time::Instant::now();
-        let fingerprint = self.fingerprint(node)?;
-        if node.kind == NodeKind::Mapped {
-            let ready = Ready { data: fingerprint.hash(), provider: None };
-            return Ok(Done { node, ready, run: None, staged: None, failed_checks: vec![] });
-        }
+        let data = |reader: &Node, input: &TableName| self.data(reader, input);
+        let fingerprint = Fingerprint::of(self.planner.project, self.graph, node, self.context.as_of, data)?;
         let current = self.context.current.get(&node.table);
         let (outcome, reason, rows, ready, staged, failed_checks) = match current {
             Some(current) if current.properties.get(FINGERPRINT) == Some(&fingerprint.hash()) => {
@@ -211,14 +201,15 @@ impl<'a> Builder<'a> {
                 (ModelOutcome::Skipped, "nothing changed".to_owned(), rows_of(current), ready, staged, failed)
             }
             _ => {
-                let reason = fingerprint.difference(current.and_then(|current| current.properties.get(INPUTS)));
+                let before = Fingerprint::parts_of(current.and_then(|current| current.properties.get(INPUTS)));
+                let reason = reason(&fingerprint.difference(before.as_ref()));
                 let (same, ready, staged, failed) = self.construct(node, &fingerprint).await?;
                 let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
                 (outcome, reason, staged.rows, ready, Some(staged), failed)
             }
         };
         let run = ModelRun { table: node.table.to_string(), outcome, reason, rows, seconds: started.elapsed().as_secs_f64() };
-        Ok(Done { node, ready, run: Some(run), staged, failed_checks })
+        Ok(Done { node, ready, run, staged, failed_checks })
     }
 
     /// Keeps the current version; checks that it has not passed yet run all the same, and what passes is noted.
@@ -231,8 +222,7 @@ impl<'a> Builder<'a> {
             true => None,
             false => self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?,
         };
-        let data = current.properties.get(CONTENT).cloned().unwrap_or_else(|| current.version.to_string());
-        Ok((Ready { data, provider: Some(provider) }, staged, failed))
+        Ok((Ready { data: kept(current), provider }, staged, failed))
     }
 
     /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
@@ -257,19 +247,7 @@ impl<'a> Builder<'a> {
         let tables = Tables::from([(node.table.clone(), provider.clone())]);
         let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
         staged.properties.insert(CHECKS.to_owned(), json(&passed));
-        Ok((same, Ready { data: staged.content.clone(), provider: Some(provider) }, staged, failed))
-    }
-
-    /// Everything on which the node's rows depend.
-    fn fingerprint(&self, node: &Node) -> Result<Fingerprint, ModelError> {
-        let mut parts = BTreeMap::from([(Fingerprint::DEFINITION.to_owned(), definition(self.planner.project, node))]);
-        if self.planner.grain(node).is_some() {
-            parts.insert(Fingerprint::CLOCK.to_owned(), self.planner.instant(node).to_rfc3339());
-        }
-        for input in &node.inputs {
-            parts.insert(input.to_string(), self.data(node, input)?);
-        }
-        Ok(Fingerprint { parts })
+        Ok((same, Ready { data: staged.content.clone(), provider }, staged, failed))
     }
 
     /// Changes when the rows of `table` do.
@@ -278,7 +256,7 @@ impl<'a> Builder<'a> {
             return Ok(ready.data.clone());
         }
         match self.context.pinned.get(table) {
-            Some(version) => Ok(version.properties.get(DATA).cloned().unwrap_or_else(|| version.version.to_string())),
+            Some(version) => Ok(pulled(version)),
             None => self.outside(node, table).map(|_| "empty".into()),
         }
     }
@@ -315,7 +293,7 @@ impl<'a> Builder<'a> {
     async fn table(&self, node: &Node, table: &TableName) -> Result<Arc<dyn TableProvider>, ModelError> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned();
         match (ready, self.graph.node(table)) {
-            (Some(Ready { provider: Some(provider), .. }), _) => Ok(provider),
+            (Some(Ready { provider, .. }), _) => Ok(provider),
             (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await,
             _ => self.outside(node, table),
         }
@@ -404,7 +382,7 @@ fn is_memory(error: &DataFusionError) -> bool {
 }
 
 /// Tables do not say which columns are never null: checks do, and other engines need not enforce it.
-fn stored_schema(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true).with_metadata(Default::default()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

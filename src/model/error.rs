@@ -20,6 +20,8 @@ pub enum ModelError {
     NeverPulled { system: String, stream: String, table: TableName, path: PathBuf },
     #[error("there is no table {table} to build")]
     NoTarget { table: TableName, nearest: Option<String> },
+    #[error("{what}")]
+    Selector { what: String, hint: Option<String> },
     #[error("{}: {table}: out of memory", path.display())]
     Memory {
         table: TableName,
@@ -97,7 +99,7 @@ impl Diagnose for ModelError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::At { hint, .. } | Self::Query { hint, .. } => hint.clone(),
+            Self::At { hint, .. } | Self::Query { hint, .. } | Self::Selector { hint, .. } => hint.clone(),
             Self::NeverPulled { system, .. } => Some(format!("pull it first: loopline pull {system}")),
             Self::NoTarget { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean {name}?")),
             Self::Memory { .. } => {

@@ -306,7 +306,10 @@ impl<'a> GraphReader<'a> {
                 "raw" => (format!("{name}: only maps read raw tables"), Some("read the contract that it is mapped to".into())),
                 "write" => (format!("{name}: nothing reads the results of write maps"), Some("read the outbox model".into())),
                 _ => {
-                    let near = nearest(&name, readable.iter().map(String::as_str));
+                    // Often the name is right and the schema is not.
+                    let elsewhere = |other: &&String| other.split_once('.').is_some_and(|(_, other)| other == table.name);
+                    let near = readable.iter().find(elsewhere).map(String::as_str);
+                    let near = near.or_else(|| nearest(&name, readable.iter().map(String::as_str)));
                     (format!("unknown table {name}"), near.map(|near| format!("did you mean {near}?")))
                 }
             };
@@ -354,13 +357,23 @@ fn cycle(open: &BTreeMap<TableName, Node>) -> ModelError {
         path.push(node);
         next = node.inputs.iter().find_map(|input| open.get(input));
     }
-    let mut names: Vec<String> = path.iter().map(|node| node.table.to_string()).collect();
-    names.extend(names.first().cloned());
-    // Of the circle, a model is what can be changed; a contract has no statement.
-    let turn = path.iter().enumerate().find_map(|(at, node)| Some((node.sources.first()?, path.get(at + 1).or(path.first())?)));
-    let what = format!("these tables need one another: {}", names.join(" reads "));
+    // A contract has no statement: what it reads follows from its columns.
+    let place = |node: &Node, read: &TableName| {
+        let found = |source: &Source| source.select.reads.iter().find(|other| other.table == *read).map(|read| read.line);
+        node.sources.iter().find_map(|source| Some((source.path.clone(), found(source)?)))
+    };
+    let next = |at: usize| path.get(at + 1).or(path.first()).map(|node| &node.table);
+    let places: Vec<_> = (0..path.len()).map(|at| place(path[at], next(at)?)).collect();
+    let step = |(node, place): (&&Node, &Option<(PathBuf, usize)>)| match place {
+        Some((path, line)) => format!("{} ({}:{line})", node.table, path.display()),
+        None => node.table.to_string(),
+    };
+    let mut steps: Vec<String> = path.iter().zip(&places).map(step).collect();
+    steps.extend(path.first().map(|node| node.table.to_string()));
+    let what = format!("these tables need one another: {}", steps.join(" reads "));
     let hint = Some("break the circle; identity models (xref.*) read mapped.* tables, not contracts".into());
-    let Some((source, read)) = turn else { return ModelError::Query { line: 1, what, hint } };
-    let line = source.select.reads.iter().find(|other| other.table == read.table).map_or(1, |read| read.line);
-    ModelError::at(&source.path, Problem::new(line, what, hint))
+    match places.into_iter().flatten().next() {
+        Some((path, line)) => ModelError::at(&path, Problem::new(line, what, hint)),
+        None => ModelError::Query { line: 1, what, hint },
+    }
 }

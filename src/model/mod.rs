@@ -13,9 +13,12 @@ mod fingerprint;
 mod function;
 mod graph;
 mod plan;
+mod preview;
+mod select;
 mod session;
 mod statement;
 mod table;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -31,8 +34,12 @@ use crate::store::{Staged, Store, TableVersion};
 pub use build::build;
 pub use error::ModelError;
 pub use evaluate::evaluate;
+pub use fingerprint::Cause;
 pub use graph::{Graph, Node, NodeKind};
+pub use preview::{Action, TablePreview, Versions, changed, preview};
+pub use select::select;
 pub use session::Reader;
+pub use testing::{Difference, RowDifference, TestOutcome, TestProblem, TestRun, Tests};
 
 /// What a build reads and when.
 pub struct BuildContext<'a> {

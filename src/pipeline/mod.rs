@@ -20,6 +20,7 @@ mod hub;
 mod inputs;
 mod maintain;
 mod omitted;
+mod preview;
 mod progress;
 mod pull;
 mod report;

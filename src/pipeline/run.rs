@@ -6,11 +6,11 @@ use std::time::Instant as Stopwatch;
 use crate::base::time::{self, Instant};
 use crate::base::{RunId, TableName};
 use crate::model::{self, BuildContext, Built, Graph, ModelOutcome, ModelRun};
-use crate::project::{Pipeline, Severity};
+use crate::project::{Pipeline, Selector, Severity};
 use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
 
-use super::inputs::{SystemsOf, carried, graph, named, targets};
+use super::inputs::{SystemsOf, carried, graph};
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
 use super::{Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
@@ -31,20 +31,16 @@ impl Hub {
     pub async fn run(&self, pipeline: &str, options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
         let pipeline = self.pipeline(pipeline)?;
         let graph = graph(&self.project)?;
-        let targets = targets(&self.project, &graph, pipeline)?;
+        let targets = self.targets_of(&graph, pipeline).await?;
         let report = self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await?;
         self.tidy(options).await;
         Ok(report)
     }
 
-    /// Builds `targets` (schemas or tables; all if empty) from what was last pulled, and publishes; neither pulls nor writes.
-    pub async fn build(&self, targets: &[String], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
+    /// Builds the tables that `selectors` mean (all if there are none) from what was last pulled, and publishes; neither pulls nor writes.
+    pub async fn build(&self, selectors: &[Selector], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
         let graph = graph(&self.project)?;
-        let mut tables = named(&graph, targets)?;
-        if targets.is_empty() {
-            tables =
-                graph.nodes.iter().filter(|node| node.kind != model::NodeKind::Mapped).map(|node| node.table.clone()).collect();
-        }
+        let tables = self.selected(&graph, selectors).await?;
         self.execute("build", None, &graph, &tables, options).await
     }
 

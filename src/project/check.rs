@@ -1,13 +1,15 @@
 //! Checks: what a model's header, or a query beside the table, demands of the rows.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::files::CONTRACT_SCHEMAS;
 use super::model::{SqlFile, header_of};
+use super::names::Names;
 use super::problems::Problems;
 use super::section::{Document, Entry, Located, Section};
 use super::text;
-use crate::base::{TableName, time};
+use crate::base::{TableName, nearest, time};
 
 /// One demand. In a header it is a text (a condition) or a table that says of which kind it is.
 #[derive(Debug, Clone)]
@@ -227,8 +229,29 @@ fn described(kind: &CheckKind) -> String {
     }
 }
 
-/// Reads `sql/<schema>/<table>.check.<name>.sql`; its header, if it has one, may say `severity` and `description`.
-pub(super) fn read_query(name: &str, file: &SqlFile, problems: &Problems) -> Option<Check> {
+/// Reads every `sql/<schema>/<table>.check.<name>.sql`.
+pub(super) fn read_queries(
+    files: &BTreeMap<TableName, BTreeMap<String, SqlFile>>,
+    names: &Names,
+    problems: &Problems,
+) -> BTreeMap<TableName, Vec<Check>> {
+    let mut checks = BTreeMap::new();
+    for (table, queries) in files {
+        if names.has_table(table) {
+            checks.insert(table.clone(), queries.iter().filter_map(|(name, file)| read_query(name, file, problems)).collect());
+            continue;
+        }
+        let tables: Vec<String> = names.tables().map(ToString::to_string).collect();
+        let near = nearest(&table.to_string(), tables.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
+        for file in queries.values() {
+            problems.at(&file.path, 1, format!("there is no table {table} to check"), near.clone());
+        }
+    }
+    checks
+}
+
+/// The file's header, if it has one, may say `severity` and `description`.
+fn read_query(name: &str, file: &SqlFile, problems: &Problems) -> Option<Check> {
     let check = |severity, line| Check { name: name.to_owned(), line, severity, kind: CheckKind::Query(file.clone()) };
     let Some((toml, line)) = header_of(file, problems)? else { return Some(check(Severity::Error, 1)) };
     let document = Document::parse(&file.path, &toml, line, problems)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::problems::Problems;
-use super::{ProjectError, SqlFile};
+use super::{Project, ProjectError, SqlFile};
 use crate::base::TableName;
 
 /// The schemas that are contracts; every other schema in `sql/` holds models.
@@ -235,6 +235,15 @@ impl Reader<'_> {
             self.problems.at(path, 1, format!("{what} is named in lower case letters, digits and _, not \"{name}\""), Some(hint));
         }
         valid
+    }
+}
+
+impl Project {
+    /// Reads a file of this project as text.
+    pub fn read_text(&self, path: &Path) -> Result<SqlFile, Vec<ProjectError>> {
+        let problems = Problems::default();
+        let file = Reader { root: &self.root, problems: &problems }.file(path);
+        file.ok_or_else(|| problems.into_errors())
     }
 }
 

@@ -8,7 +8,6 @@ use super::files::Files;
 use super::names::Names;
 use super::problems::Problems;
 use super::{Project, ProjectError, check, connector, contract, model, pipeline, settings};
-use crate::base::nearest;
 
 impl Project {
     /// Reads the project in `root` and checks all that can be checked without a connection. Collects every error of every file rather than stopping at
@@ -26,7 +25,7 @@ impl Project {
 fn read(root: &Path, problems: &Problems) -> Option<Project> {
     let files = Files::read(root, problems);
     let settings_file = files.settings.as_ref()?;
-    let names = Names::of(&files);
+    let mut names = Names::of(&files);
     let mut contracts = BTreeMap::new();
     for (table, file) in files.contracts.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
         contracts.extend(contract::read(table, file, &names, problems).map(|contract| (table.clone(), contract)));
@@ -35,19 +34,10 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
     for (table, file) in files.models.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
         models.extend(model::read(table, file, problems).map(|model| (table.clone(), model)));
     }
-    let mut checks = BTreeMap::new();
-    for (table, queries) in &files.checks {
-        if names.has_table(table) {
-            let read = queries.iter().filter_map(|(name, file)| check::read_query(name, file, problems));
-            checks.insert(table.clone(), read.collect());
-            continue;
-        }
-        let tables: Vec<String> = names.tables().map(ToString::to_string).collect();
-        let near = nearest(&table.to_string(), tables.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
-        for file in queries.values() {
-            problems.at(&file.path, 1, format!("there is no table {table} to check"), near.clone());
-        }
+    if models.len() == files.models.len() {
+        names.tags = Some(models.values().flat_map(|model: &model::Model| model.tags.iter().cloned()).collect());
     }
+    let checks = check::read_queries(&files.checks, &names, problems);
     let mut connectors = BTreeMap::new();
     for (name, folder) in &files.connectors {
         let connector = connector::read(name, folder, &names, problems);

@@ -14,6 +14,7 @@ mod names;
 mod pipeline;
 mod problems;
 mod section;
+mod selector;
 mod settings;
 mod source_files;
 mod stream;
@@ -36,6 +37,7 @@ pub use contract::{Column, Contract};
 pub use error::ProjectError;
 pub use model::{Grain, Kpi, Model, SqlFile};
 pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
+pub use selector::{Selector, SelectorProblem, Tables as SelectedTables};
 pub use source_files::bucket_options;
 pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};
 

@@ -51,6 +51,7 @@ mod testing;
 mod types;
 mod upsert;
 mod vector;
+mod view;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -81,6 +82,7 @@ pub use retain::{Keep, Keeping, Trimmed};
 pub use state::ChangeState;
 pub use types::wider as wider_type;
 pub use vector::DeletionVector;
+pub use view::View;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;

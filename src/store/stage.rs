@@ -43,6 +43,15 @@ impl Content {
 }
 
 impl Store {
+    /// The content that a table of these rows alone would have.
+    pub fn content_of(&self, table: &TableName, batch: &RecordBatch) -> Result<String, StoreError> {
+        let name = table.to_string();
+        let schema = types::storable(&name, &batch.schema())?;
+        let mut content = Content::new(&schema);
+        content.add(&name, &types::by_position(&name, batch, &schema)?)?;
+        Ok(content.text(&types::to_delta(&schema)))
+    }
+
     /// Writes `batches` as the whole next content of `table`, visible to nobody yet.
     ///
     /// Types that a table cannot have are widened (`Int16` → `Int32`, views → plain); what cannot be kept without loss is an error that names the column.

@@ -15,8 +15,8 @@ pub(super) use audit::Audit;
 
 use super::contract::source_key;
 use super::fingerprint::hex;
-use super::graph::Node;
-use super::statement::looks_at_clock;
+use super::graph::{Graph, Node, NodeKind};
+use super::statement::{cut, looks_at_clock};
 use crate::base::TableName;
 use crate::base::time::Instant;
 use crate::project::{Check, CheckKind, Grace, Project, Severity};
@@ -237,6 +237,47 @@ fn slug(name: &str) -> String {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The instant that a node's statement and checks see.
+pub(super) fn instant(project: &Project, node: &Node, as_of: Instant) -> Instant {
+    project.models.get(&node.table).and_then(|model| model.clock).map_or(as_of, |grain| cut(as_of, grain))
+}
+
+/// For each rule's id, what changes when it may come out otherwise for the same rows.
+pub(super) fn hashes<'r>(
+    rules: &'r [Rule],
+    node: &Node,
+    at: Instant,
+    data: &BTreeMap<TableName, String>,
+) -> BTreeMap<&'r str, String> {
+    rules.iter().map(|rule| (rule.id(), rule.hash(node, at, data))).collect()
+}
+
+/// What changes when the rows of each table that the node's checks read besides its own do; see [`super::fingerprint::Fingerprint::of`].
+pub(super) fn data_of<E>(
+    graph: &Graph,
+    node: &Node,
+    mut data: impl FnMut(&Node, &TableName) -> Result<String, E>,
+) -> Result<BTreeMap<TableName, String>, E> {
+    let mut all = BTreeMap::new();
+    for table in &node.checked_against {
+        let text = match graph.node(table).filter(|view| view.kind == NodeKind::Mapped) {
+            Some(view) => view.inputs.iter().map(|input| data(view, input)).collect::<Result<Vec<_>, E>>()?.join(" "),
+            None => data(node, table)?,
+        };
+        all.insert(table.clone(), text);
+    }
+    Ok(all)
+}
+
+/// The rules that `known` does not say are met.
+pub(super) fn due<'r>(
+    rules: &'r [Rule],
+    hashes: &BTreeMap<&str, String>,
+    known: &BTreeMap<String, String>,
+) -> impl Iterator<Item = &'r Rule> {
+    rules.iter().filter(|rule| known.get(rule.id()) != hashes.get(rule.id()))
 }
 
 /// Which checks a version's rows passed: id → hash.
