@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod context;
 mod demo;
+mod explain;
 mod failure;
 mod format;
 mod init;
@@ -16,6 +17,7 @@ mod plan;
 mod progress;
 mod pull;
 mod run;
+mod schedules;
 mod select;
 mod serve;
 mod sql;
@@ -84,11 +86,13 @@ enum Command {
     Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
+    Explain(explain::Arguments),
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
+    Schedules(schedules::Arguments),
     Maintain(maintain::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
@@ -129,11 +133,13 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
+        Command::Explain(arguments) => explain::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
+        Command::Schedules(arguments) => schedules::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
         Command::Demo(arguments) => demo::run(&arguments, context).await,

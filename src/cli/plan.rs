@@ -153,7 +153,7 @@ fn tables(tables: &[TablePreview], width: Option<usize>) -> String {
     format!("{}: {}\n{}", counted(tables.len(), "table", "tables"), counts.join(", "), list.render(width))
 }
 
-fn action(action: Action) -> &'static str {
+pub(super) fn action(action: Action) -> &'static str {
     match action {
         Action::Build => "build",
         Action::Perhaps => "perhaps",

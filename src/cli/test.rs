@@ -87,7 +87,8 @@ fn summary(report: &Report) -> String {
 
 /// What went wrong, and where in the test's file.
 fn failure(run: &TestRun, paint: &Paint) -> String {
-    let mut text = format!("{}  {}: {}  {}:{}\n", paint.red("FAIL"), run.table, run.name, run.path.display(), run.line);
+    let named = if run.name.is_empty() { String::new() } else { format!(": {}", run.name) };
+    let mut text = format!("{}  {}{named}  {}:{}\n", paint.red("FAIL"), run.table, run.path.display(), run.line);
     match &run.outcome {
         TestOutcome::Passed => {}
         TestOutcome::Different(difference) => text.push_str(&rows(difference, paint)),
@@ -200,7 +201,14 @@ mod tests {
             outcome,
             seconds: 0.1,
         };
-        insta::assert_snapshot!(failure(&run, &Paint { colours: false }), @r"");
+        insta::assert_snapshot!(failure(&run, &Paint { colours: false }), @r#"
+    FAIL  scm.stock: two sites  sql/scm/stock.test:9
+         line  item_id  quantity
+      ~  14    A        4 → 5
+      -  15    B        1.5
+      +        C        -
+      (2 rows are as expected)
+    "#);
         let report = Report { ok: false, passed: 1, failed: 1, seconds: 0.25, tests: &[run.clone(), run] };
         assert_eq!(summary(&report), "2 tests of 1 model: 1 failed in 0.2 s");
     }

@@ -4,8 +4,8 @@
 //! versions of the decision functions that it calls. What it read is kept with its version (`loopline.inputs`), so that the next run can say
 //! what changed. A node whose rows come out as they were leaves its readers alone. A failed check stops the nodes behind it, not the others.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,21 +17,27 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::RwLock;
 
-use super::check::{self, Audit, CHECKS};
-use super::engine::{Engine, Tables, frugal};
+use super::check::{self, CHECKS};
+use super::checked::json;
+use super::engine::{Engine, Tables, cores, frugal};
 use super::fingerprint::{Fingerprint, reason};
 use super::graph::{Node, NodeKind};
+use super::meter::{Meter, counted, spilled_bytes};
+use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
 use super::preview::{kept, pulled};
 use super::table::Files;
 use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
-use crate::base::TableName;
+use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
 use crate::store::{Batches, Staged, TableVersion};
 
-/// Nodes built at the same time; each already uses several threads.
-const NODES_AT_ONCE: usize = 2;
+/// How often a node is run in all when faults come that may pass.
+const TRIES_MAX: u32 = 4;
+/// How much longer each wait before another try is than the one before.
+const WAIT_FACTOR: u32 = 4;
 
 /// Property of a table version: what its rows were made from.
 pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
@@ -41,6 +47,8 @@ pub(super) const INPUTS: &str = "loopline.inputs";
 pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
 pub(super) const DATA: &str = "loopline.data";
+/// Property: how long the rows took to make.
+const SECONDS: &str = "loopline.seconds";
 
 /// Builds `targets` and everything they need; skips what cannot have changed.
 pub async fn build(
@@ -50,11 +58,10 @@ pub async fn build(
     context: BuildContext<'_>,
     progress: &dyn Progress,
 ) -> Result<Built, ModelError> {
-    let wanted = graph.closure(targets)?.into_iter().filter(|at| graph.nodes[*at].kind != NodeKind::Mapped).collect();
+    let wanted: Vec<usize> = graph.closure(targets)?.into_iter().filter(|at| graph.nodes[*at].kind != NodeKind::Mapped).collect();
     let engine = Engine::new(context.store.object_store(), context.memory_limit_bytes)?;
     let planner = Planner { project, engine: &engine, as_of: context.as_of };
-    let builder = Builder { planner, graph, context: &context, ready: Mutex::default() };
-    builder.run(wanted, progress).await
+    Builder::new(planner, graph, &context, progress).run(&wanted).await
 }
 
 /// A table that later nodes may read.
@@ -65,16 +72,28 @@ struct Ready {
     provider: Arc<dyn TableProvider>,
 }
 
-struct Builder<'a> {
-    planner: Planner<'a>,
-    graph: &'a Graph,
-    context: &'a BuildContext<'a>,
+pub(super) struct Builder<'a> {
+    pub planner: Planner<'a>,
+    pub(super) graph: &'a Graph,
+    pub(super) context: &'a BuildContext<'a>,
+    progress: &'a dyn Progress,
     ready: Mutex<BTreeMap<TableName, Ready>>,
+    taken: Mutex<BTreeMap<TableName, Taken>>,
+    /// Statements run side by side; one that did not fit into memory beside others runs alone.
+    turns: RwLock<()>,
+}
+
+/// What a node's statement took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    spilled_bytes: u64,
+    peak_memory_bytes: u64,
+    tries: u32,
 }
 
 /// What became of one node.
-struct Done<'a> {
-    node: &'a Node,
+struct Done {
+    at: usize,
     ready: Ready,
     run: ModelRun,
     staged: Option<Staged>,
@@ -82,134 +101,121 @@ struct Done<'a> {
 }
 
 impl<'a> Builder<'a> {
-    async fn run(&self, wanted: Vec<usize>, progress: &dyn Progress) -> Result<Built, ModelError> {
-        let mut waiting = wanted.clone();
-        let total = waiting.len();
-        let mut open: BTreeSet<&TableName> = waiting.iter().map(|at| &self.graph.nodes[*at].table).collect();
+    pub fn new(planner: Planner<'a>, graph: &'a Graph, context: &'a BuildContext<'a>, progress: &'a dyn Progress) -> Self {
+        let (ready, taken, turns) = (Mutex::default(), Mutex::default(), RwLock::default());
+        Self { planner, graph, context, progress, ready, taken, turns }
+    }
+
+    /// Whether a later node may read the table; a mapped view always.
+    pub(super) fn is_ready(&self, table: &TableName) -> bool {
+        let is_view = |node: &Node| node.kind == NodeKind::Mapped;
+        lock(&self.ready).contains_key(table) || self.graph.node(table).is_none_or(is_view)
+    }
+
+    /// Nodes that read `table` see its current version.
+    pub fn keep(&self, table: &TableName) {
+        if let Some(current) = self.context.current.get(table) {
+            lock(&self.ready).insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)) });
+        }
+    }
+
+    /// The node's plan over what is ready.
+    pub async fn plan(&self, node: &Node) -> Result<Planned, Vec<ModelError>> {
+        let tables = self.tables(node).await.map_err(|error| vec![error])?;
+        self.planner.node(node, tables).await
+    }
+
+    /// What the engine says about a node while it runs.
+    pub fn failed(&self, node: &Node, source: DataFusionError) -> ModelError {
+        let (table, path, source) = (node.table.clone(), self.planner.path(node).to_owned(), Box::new(source));
+        match is_memory(&source) {
+            true => ModelError::Memory { table, path, operator: operator(&source), source },
+            false => ModelError::Run { table, path, source },
+        }
+    }
+
+    async fn run(&self, wanted: &[usize]) -> Result<Built, ModelError> {
+        let took = |table: &TableName| self.context.current.get(table)?.properties.get(SECONDS)?.parse().ok();
+        let mut order = Order::new(self.graph, wanted, took);
         let mut built = Built { staged: vec![], unchanged: BTreeMap::new(), models: vec![], failed_checks: vec![] };
         let mut running = FuturesUnordered::new();
         loop {
-            while running.len() < NODES_AT_ONCE {
-                let ready = |at: &usize| !self.graph.nodes[*at].inputs.iter().any(|input| open.contains(input));
-                let Some(next) = waiting.iter().position(ready) else { break };
-                running.push(self.make(&self.graph.nodes[waiting.remove(next)]));
+            while running.len() < nodes_at_once() {
+                let Some(next) = order.next() else { break };
+                running.push(self.make(next));
             }
             let Some(done) = running.next().await else { break };
-            let done = done?;
+            let done = done.inspect_err(|(run, _)| self.progress.model(run, built.models.len(), wanted.len()));
+            let done = done.map_err(|(_, error)| error)?;
             // The nodes behind a failed check stay open, and are never started.
-            if !done.failed_checks.iter().any(|check| check.severity == Severity::Error) {
-                open.remove(&done.node.table);
+            let is_fatal = done.failed_checks.iter().any(|check| check.severity == Severity::Error);
+            let at = done.at;
+            self.record(done, &mut built, wanted.len());
+            if !is_fatal {
+                order.done(at);
             }
-            self.record(done, &mut built, progress, total);
         }
         drop(running);
-        for node in wanted.iter().map(|at| &self.graph.nodes[*at]).filter(|node| !node.checked_against.is_empty()) {
-            let made = |table: &TableName| {
-                let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-                ready.contains_key(table) || self.graph.node(table).is_none_or(|node| node.kind == NodeKind::Mapped)
-            };
-            if made(&node.table) && node.checked_against.iter().all(made) {
-                self.check_across(node, &mut built).await?;
-            }
-        }
+        self.check_all_across(wanted, &mut built).await?;
         Ok(built)
     }
 
-    /// The checks of a node that read other tables, once all of these are there.
-    async fn check_across(&self, node: &Node, built: &mut Built) -> Result<(), ModelError> {
-        let current = self.context.current.get(&node.table);
-        let at = built.staged.iter().position(|staged| staged.table == node.table.to_string());
-        let known = match (at, current) {
-            (Some(at), _) => check::passed(&built.staged[at].properties),
-            (None, Some(current)) => check::passed(&current.properties),
-            (None, None) => return Ok(()),
-        };
-        let mut tables = Tables::new();
-        for table in node.checked_against.iter().chain([&node.table]) {
-            tables.insert(table.clone(), self.table(node, table).await?);
-        }
-        let (passed, failed) = self.audit(node, tables, known.clone(), true).await?;
-        built.failed_checks.extend(failed);
-        if passed == known {
-            return Ok(());
-        }
-        match (at, current) {
-            (Some(at), _) => drop(built.staged[at].properties.insert(CHECKS.to_owned(), json(&passed))),
-            (None, Some(current)) => {
-                let restated = self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?;
-                if restated.is_some() {
-                    built.unchanged.remove(&node.table);
-                }
-                built.staged.extend(restated);
-            }
-            (None, None) => {}
-        }
-        Ok(())
-    }
-
-    /// Runs those of a node's rules that `known` does not say are met; yields what is known then, and what failed.
-    async fn audit(
-        &self,
-        node: &Node,
-        tables: Tables,
-        mut known: BTreeMap<String, String>,
-        across: bool,
-    ) -> Result<(BTreeMap<String, String>, Vec<FailedCheck>), ModelError> {
-        let schema = tables.get(&node.table).map_or_else(|| Arc::new(Schema::empty()), |rows| rows.schema());
-        let rules = check::rules(self.planner.project, node, &schema);
-        let data = match across {
-            true => check::data_of(self.graph, node, |reader, table| self.data(reader, table))?,
-            false => BTreeMap::new(),
-        };
-        let hashes = check::hashes(&rules, node, self.planner.instant(node), &data);
-        let due: Vec<&check::Rule> = check::due(&rules, &hashes, &known).filter(|rule| rule.is_across() == across).collect();
-        let rows_before = self.context.current.get(&node.table).map(rows_of);
-        let failed = match due.is_empty() {
-            true => vec![],
-            false => Audit { planner: &self.planner, node, tables, rows_before }.failed(&due).await?,
-        };
-        known.retain(|id, _| hashes.contains_key(id.as_str()));
-        for rule in due {
-            match failed.iter().any(|failed| failed.kept == rule.kept) {
-                true => known.remove(rule.id()),
-                false => known.insert(rule.id().to_owned(), hashes[rule.id()].clone()),
-            };
-        }
-        Ok((known, failed))
-    }
-
-    fn record(&self, done: Done, built: &mut Built, progress: &dyn Progress, total: usize) {
-        let Done { node, ready, run, staged, failed_checks } = done;
-        if let (None, Some(current)) = (&staged, self.context.current.get(&node.table)) {
-            built.unchanged.insert(node.table.clone(), current.version);
+    fn record(&self, done: Done, built: &mut Built, total: usize) {
+        let Done { at, ready, run, staged, failed_checks } = done;
+        let table = &self.graph.nodes[at].table;
+        if let (None, Some(current)) = (&staged, self.context.current.get(table)) {
+            built.unchanged.insert(table.clone(), current.version);
         }
         built.staged.extend(staged);
         built.failed_checks.extend(failed_checks);
-        progress.model(&run, built.models.len() + 1, total);
+        self.progress.model(&run, built.models.len() + 1, total);
         built.models.push(run);
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).insert(node.table.clone(), ready);
+        lock(&self.ready).insert(table.clone(), ready);
     }
 
-    async fn make(&self, node: &'a Node) -> Result<Done<'a>, ModelError> {
-        let started = std::time::Instant::now();
+    /// Makes one node; where that fails, says how far it came.
+    async fn make(&self, at: usize) -> Result<Done, (ModelRun, ModelError)> {
+        let (node, started) = (&self.graph.nodes[at], std::time::Instant::now());
+        let made = self.try_make(at, node).await;
+        let taken = lock(&self.taken).remove(&node.table).unwrap_or_default();
+        let note = |run: &mut ModelRun| {
+            run.seconds = started.elapsed().as_secs_f64();
+            (run.spilled_bytes, run.peak_memory_bytes, run.tries) = (taken.spilled_bytes, taken.peak_memory_bytes, taken.tries);
+        };
+        match made {
+            Ok(mut done) => {
+                note(&mut done.run);
+                if let Some(staged) = &mut done.staged {
+                    staged.properties.insert(SECONDS.into(), format!("{:.3}", done.run.seconds));
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                let mut run = ModelRun::new(&node.table, ModelOutcome::Failed, causes(&error));
+                note(&mut run);
+                Err((run, error))
+            }
+        }
+    }
+
+    async fn try_make(&self, at: usize, node: &Node) -> Result<Done, ModelError> {
         let data = |reader: &Node, input: &TableName| self.data(reader, input);
         let fingerprint = Fingerprint::of(self.planner.project, self.graph, node, self.context.as_of, data)?;
         let current = self.context.current.get(&node.table);
-        let (outcome, reason, rows, ready, staged, failed_checks) = match current {
-            Some(current) if current.properties.get(FINGERPRINT) == Some(&fingerprint.hash()) => {
-                let (ready, staged, failed) = self.skip(node, current).await?;
-                (ModelOutcome::Skipped, "nothing changed".to_owned(), rows_of(current), ready, staged, failed)
-            }
-            _ => {
-                let before = Fingerprint::parts_of(current.and_then(|current| current.properties.get(INPUTS)));
-                let reason = reason(&fingerprint.difference(before.as_ref()));
-                let (same, ready, staged, failed) = self.construct(node, &fingerprint).await?;
-                let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
-                (outcome, reason, staged.rows, ready, Some(staged), failed)
-            }
-        };
-        let run = ModelRun { table: node.table.to_string(), outcome, reason, rows, seconds: started.elapsed().as_secs_f64() };
-        Ok(Done { node, ready, run, staged, failed_checks })
+        if let Some(current) = current.filter(|current| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash())) {
+            let (ready, staged, failed_checks) = self.skip(node, current).await?;
+            let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, "nothing changed".into());
+            run.rows = rows_of(current);
+            return Ok(Done { at, ready, run, staged, failed_checks });
+        }
+        let before = Fingerprint::parts_of(current.and_then(|current| current.properties.get(INPUTS)));
+        let reason = reason(&fingerprint.difference(before.as_ref()));
+        self.progress.started(&node.table);
+        let (same, ready, staged, failed_checks) = self.construct(node, &fingerprint).await?;
+        let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
+        let mut run = ModelRun::new(&node.table, outcome, reason);
+        (run.rows, run.bytes) = (staged.rows, staged.files.iter().map(|file| file.size_bytes).sum());
+        Ok(Done { at, ready, run, staged: Some(staged), failed_checks })
     }
 
     /// Keeps the current version; checks that it has not passed yet run all the same, and what passes is noted.
@@ -231,8 +237,7 @@ impl<'a> Builder<'a> {
         node: &Node,
         fingerprint: &Fingerprint,
     ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
-        let tables = self.tables(node).await?;
-        let planned = self.planner.node(node, tables).await.map_err(first)?;
+        let planned = self.plan(node).await.map_err(first)?;
         let schema = stored_schema(&planned.schema());
         let properties = BTreeMap::from([
             (FINGERPRINT.to_owned(), fingerprint.hash()),
@@ -251,8 +256,8 @@ impl<'a> Builder<'a> {
     }
 
     /// Changes when the rows of `table` do.
-    fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
-        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(table) {
+    pub(super) fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
+        if let Some(ready) = lock(&self.ready).get(table) {
             return Ok(ready.data.clone());
         }
         match self.context.pinned.get(table) {
@@ -290,8 +295,8 @@ impl<'a> Builder<'a> {
         Ok(tables)
     }
 
-    async fn table(&self, node: &Node, table: &TableName) -> Result<Arc<dyn TableProvider>, ModelError> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(table).cloned();
+    pub(super) async fn table(&self, node: &Node, table: &TableName) -> Result<Arc<dyn TableProvider>, ModelError> {
+        let ready = lock(&self.ready).get(table).cloned();
         match (ready, self.graph.node(table)) {
             (Some(Ready { provider, .. }), _) => Ok(provider),
             (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await,
@@ -305,7 +310,7 @@ impl<'a> Builder<'a> {
         self.planner.node(view, raw).await.map(Planned::into_view).map_err(first)
     }
 
-    /// Runs the plan; where it does not fit into memory, once more with operators that spill.
+    /// Runs the plan. Where it does not fit into memory, once more, alone and with operators that spill; after faults that may pass, again later.
     async fn stage(
         &self,
         node: &Node,
@@ -313,13 +318,27 @@ impl<'a> Builder<'a> {
         schema: &SchemaRef,
         properties: BTreeMap<String, String>,
     ) -> Result<Staged, ModelError> {
-        let Planned { state, plan } = planned;
-        match self.execute(node, &state, &plan, schema, properties.clone()).await {
-            Err(ModelError::Memory { source, .. }) => {
-                tracing::warn!(table = %node.table, cause = %source, "out of memory, planned again without hash joins");
-                self.execute(node, &frugal(state), &plan, schema, properties).await
+        let Planned { mut state, plan } = planned;
+        let mut beside = Some(self.turns.read().await);
+        let mut alone = None;
+        loop {
+            let done = self.execute(node, &state, &plan, schema, properties.clone()).await;
+            let tries = lock(&self.taken).get(&node.table).map_or(1, |taken| taken.tries);
+            let Err(error) = done else { return done };
+            match error.retry() {
+                _ if matches!(error, ModelError::Memory { .. }) && alone.is_none() => {
+                    tracing::warn!(table = %node.table, cause = causes(&error), "out of memory: planned again, alone and without hash joins");
+                    beside.take();
+                    alone = Some(self.turns.write().await);
+                    state = frugal(state);
+                }
+                Retry::After(first) if tries < TRIES_MAX => {
+                    let wait = first * WAIT_FACTOR.pow(tries - 1);
+                    tracing::warn!(table = %node.table, cause = causes(&error), wait_seconds = wait.as_secs(), "tried again");
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(error),
             }
-            other => other,
         }
     }
 
@@ -331,16 +350,14 @@ impl<'a> Builder<'a> {
         schema: &SchemaRef,
         properties: BTreeMap<String, String>,
     ) -> Result<Staged, ModelError> {
-        let failed = |source: DataFusionError| {
-            let (table, path, memory) = (node.table.clone(), self.planner.path(node).to_owned(), is_memory(&source));
-            let source = Box::new(source);
-            if memory { ModelError::Memory { table, path, source } } else { ModelError::Run { table, path, source } }
-        };
+        let failed = |source: DataFusionError| self.failed(node, source);
         let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
             Some(source) if !is_memory(&error) => source.error(&error),
             _ => failed(error),
         })?;
-        let stream = execute_stream(physical, state.task_ctx()).map_err(failed)?;
+        let physical = counted(physical).map_err(failed)?;
+        let (meter, task) = Meter::task(state);
+        let stream = execute_stream(physical.clone(), task).map_err(failed)?;
         // The store hands errors on in its own; the engine's is kept aside.
         let cause: Arc<Mutex<Option<DataFusionError>>> = Arc::default();
         let (kept, target) = (cause.clone(), schema.clone());
@@ -351,30 +368,51 @@ impl<'a> Builder<'a> {
             })
             .map_err(move |error| {
                 let text = error.to_string();
-                kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                lock(&kept).get_or_insert(error);
                 text.into()
             })
             .boxed();
         let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
-        match cause.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        {
+            let mut taken = lock(&self.taken);
+            let taken = taken.entry(node.table.clone()).or_default();
+            taken.spilled_bytes += spilled_bytes(&physical);
+            taken.peak_memory_bytes = taken.peak_memory_bytes.max(meter.peak_bytes());
+            taken.tries += 1;
+        }
+        match lock(&cause).take() {
             Some(error) => Err(failed(error)),
             None => Ok(staged?),
         }
     }
 }
 
-fn json(passed: &BTreeMap<String, String>) -> String {
-    serde_json::json!(passed).to_string()
+pub(super) fn rows_of(version: &TableVersion) -> u64 {
+    version.files.iter().map(|file| file.rows).sum()
 }
 
-fn rows_of(version: &TableVersion) -> u64 {
-    version.files.iter().map(|file| file.rows).sum()
+/// Nodes built at the same time: enough to keep all cores busy while some read or write, and each a fair part of the memory.
+fn nodes_at_once() -> usize {
+    cores().clamp(2, 8)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever holds one of these inserts or takes one entry: a panic elsewhere leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The build stops at the first error; `check` tells all of them.
 pub(super) fn first(errors: Vec<ModelError>) -> ModelError {
     let none = || ModelError::Engine { source: Box::new(DataFusionError::Internal("an error without a message".into())) };
     errors.into_iter().next().unwrap_or_else(none)
+}
+
+/// The operator that could not get more memory, as the pool names it.
+pub(super) fn operator(error: &DataFusionError) -> String {
+    let text = error.find_root().to_string();
+    let named =
+        text.split_once("allocation failed for ").and_then(|(_, rest)| rest.split_once(" with top")).map(|(name, _)| name);
+    named.unwrap_or("an operator").to_owned()
 }
 
 fn is_memory(error: &DataFusionError) -> bool {

@@ -49,7 +49,11 @@ pub(super) async fn rows(planner: &Planner<'_>, node: &Node, tables: Tables) -> 
         let (table, path) = (node.table.clone(), planner.path(node).to_owned());
         vec![ModelError::Run { table, path, source: Box::new(source) }]
     };
-    let physical = planned.state.create_physical_plan(&planned.plan).await.map_err(failed)?;
+    let physical = planned.state.create_physical_plan(&planned.plan).await;
+    let physical = physical.map_err(|error| match node.sources.first() {
+        Some(source) => vec![source.error(&error)],
+        None => failed(error),
+    })?;
     let schema = physical.schema();
     let batches = collect(physical, planned.state.task_ctx()).await.map_err(failed)?;
     concat_batches(&schema, &batches).map_err(|error| failed(error.into()))

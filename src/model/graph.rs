@@ -1,6 +1,6 @@
 //! The dependency graph, read from the statements themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::project::{CheckKind, Connector, Project, SqlFile, System};
 pub struct Graph {
     /// Topologically sorted.
     pub nodes: Vec<Node>,
+    positions: HashMap<TableName, usize>,
 }
 
 /// One table and what it reads.
@@ -40,7 +41,12 @@ pub struct Node {
 }
 
 impl Node {
-    fn new(table: TableName, kind: NodeKind, inputs: Vec<TableName>, sources: Vec<Source>) -> Self {
+    /// Whether checks of it may read other tables.
+    pub(super) fn is_checked_across(&self) -> bool {
+        !self.checks.is_empty() || !self.checked_against.is_empty()
+    }
+
+    pub(super) fn new(table: TableName, kind: NodeKind, inputs: Vec<TableName>, sources: Vec<Source>) -> Self {
         Self { table, kind, inputs, sources, checks: vec![], checked_against: vec![] }
     }
 }
@@ -76,7 +82,7 @@ impl Graph {
         let GraphReader { nodes, mut errors, .. } = reader;
         if errors.is_empty() {
             match sort(nodes) {
-                Ok(nodes) => return Ok(Self { nodes }),
+                Ok(nodes) => return Ok(Self::of(nodes)),
                 Err(error) => errors.push(error),
             }
         }
@@ -108,19 +114,34 @@ impl Graph {
                 known.insert(node.table.clone(), empty(schema));
             }
         }
-        for node in self.nodes.iter().filter(|node| !node.checked_against.is_empty()) {
+        for node in self.nodes.iter().filter(|node| node.is_checked_across()) {
             errors.extend(Box::pin(planner.dry_run_across(node, &known)).await.err());
         }
         if errors.is_empty() { Ok(()) } else { Err(distinct(errors)) }
     }
 
+    /// `nodes` in build order.
+    pub(super) fn of(nodes: Vec<Node>) -> Self {
+        let positions = nodes.iter().enumerate().map(|(at, node)| (node.table.clone(), at)).collect();
+        Self { nodes, positions }
+    }
+
     pub fn node(&self, table: &TableName) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.table == *table)
+        self.positions.get(table).map(|at| &self.nodes[*at])
+    }
+
+    /// The tables that a node reads, mapped views as what they read.
+    pub(super) fn reads<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a TableName> {
+        let inner = |input: &'a TableName| match self.node(input).filter(|input| input.kind == NodeKind::Mapped) {
+            Some(view) => view.inputs.as_slice(),
+            None => std::slice::from_ref(input),
+        };
+        node.inputs.iter().flat_map(inner)
     }
 
     /// Positions of `targets` and of everything they need, in build order.
     pub(super) fn closure(&self, targets: &[TableName]) -> Result<Vec<usize>, ModelError> {
-        let positions: BTreeMap<&TableName, usize> = self.nodes.iter().enumerate().map(|(at, node)| (&node.table, at)).collect();
+        let positions = &self.positions;
         let mut wanted = BTreeSet::new();
         let mut open: Vec<usize> = vec![];
         for table in targets {
@@ -253,8 +274,8 @@ impl<'a> GraphReader<'a> {
             });
             let queries: Vec<Source> = queries.filter_map(|file| self.parse(file, &Names::Hub, None)).collect();
             if let Some(node) = self.nodes.get_mut(table) {
-                node.checked_against =
-                    queries.iter().flat_map(|query| &query.select.reads).map(|read| read.table.clone()).collect();
+                let reads = queries.iter().flat_map(|query| &query.select.reads).map(|read| &read.table);
+                node.checked_against = reads.filter(|read| *read != table).cloned().collect();
                 node.checks = queries;
             }
         }
@@ -274,7 +295,7 @@ impl<'a> GraphReader<'a> {
 
     /// Refuses every read of a table that is not there, or that this kind of statement must not read.
     fn references(&mut self) {
-        let readable: Vec<String> = self
+        let readable: BTreeSet<String> = self
             .nodes
             .values()
             .filter(|node| node.kind != NodeKind::Write)

@@ -5,15 +5,21 @@
 
 mod build;
 mod check;
+mod checked;
 mod contract;
 mod engine;
 mod error;
 mod evaluate;
+mod explain;
 mod fingerprint;
 mod function;
 mod graph;
+mod message;
+mod meter;
+mod order;
 mod plan;
 mod preview;
+mod runs_table;
 mod select;
 mod session;
 mod statement;
@@ -34,9 +40,11 @@ use crate::store::{Staged, Store, TableVersion};
 pub use build::build;
 pub use error::ModelError;
 pub use evaluate::evaluate;
+pub use explain::{ExplainRequest, Explanation, Operator, explain};
 pub use fingerprint::Cause;
 pub use graph::{Graph, Node, NodeKind};
 pub use preview::{Action, TablePreview, Versions, changed, preview};
+pub use runs_table::model_runs_batch;
 pub use select::select;
 pub use session::Reader;
 pub use testing::{Difference, RowDifference, TestOutcome, TestProblem, TestRun, Tests};
@@ -72,6 +80,30 @@ pub struct ModelRun {
     pub reason: String,
     pub rows: u64,
     pub seconds: f64,
+    /// What was written, in files.
+    pub bytes: u64,
+    /// What did not fit into memory and went to disk.
+    pub spilled_bytes: u64,
+    /// The most that the statement held of the memory pool.
+    pub peak_memory_bytes: u64,
+    /// How often it was run: again after a fault that may pass, or when it did not fit into memory.
+    pub tries: u32,
+}
+
+impl ModelRun {
+    pub(crate) fn new(table: &TableName, outcome: ModelOutcome, reason: String) -> Self {
+        Self {
+            table: table.to_string(),
+            outcome,
+            reason,
+            rows: 0,
+            seconds: 0.0,
+            bytes: 0,
+            spilled_bytes: 0,
+            peak_memory_bytes: 0,
+            tries: 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -81,6 +113,8 @@ pub enum ModelOutcome {
     /// Built, and its rows are the same as before: what reads it need not be built.
     Same,
     Skipped,
+    /// It could not be built; the reason says why.
+    Failed,
 }
 
 /// A check that did not hold.
@@ -101,5 +135,8 @@ pub struct FailedCheck {
 
 /// Called as a build goes on, for progress bars.
 pub trait Progress: Send + Sync {
+    /// A table is not skipped: it is being built from now on.
+    fn started(&self, _table: &TableName) {}
+    /// A table is done, or failed; `done` of `total` are.
     fn model(&self, run: &ModelRun, done: usize, total: usize);
 }

@@ -29,7 +29,7 @@ pub fn select(
     for selector in selectors {
         if let Some(problem) = selector.problem(tables(), tags()) {
             let what = format!("selector \"{selector}\": {}", problem.what);
-            return Err(ModelError::Selector { what, hint: problem.hint });
+            return Err(ModelError::Refused { what, hint: problem.hint });
         }
         let named: Vec<&TableName> = tables().filter(|table| meant(selector, table)).collect();
         let side = if selector.excludes { &mut unwanted } else { &mut wanted };

@@ -18,6 +18,7 @@ mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod live;
 mod maintain;
 mod omitted;
 mod preview;
@@ -31,11 +32,13 @@ mod trace;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use live::LiveRun;
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use pull::{Flow, Verification};
 pub use report::{
     CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
 };
+pub use schedule::ScheduleStatus;
 pub use status::{Freshness, Status};
 pub use trace::LotTrace;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::base::TableName;
-use crate::model::{self, Graph, NodeKind, TablePreview, Versions};
+use crate::model::{self, ExplainRequest, Explanation, Graph, NodeKind, TablePreview, Versions};
 use crate::project::{Pipeline, SelectedTables, Selector};
 use crate::store::{Cut, TableVersion, View};
 
@@ -30,13 +30,28 @@ impl Hub {
         self.preview(&graph, &targets).await
     }
 
-    pub(super) async fn preview(&self, graph: &Graph, targets: &[TableName]) -> Result<Vec<TablePreview>, PipelineError> {
-        let (view, as_of) = (self.store.view(), self.now()?);
+    /// What a build of `table` would do, and how its statement would run over the published tables.
+    pub async fn explain(&self, table: &TableName, analyze: bool) -> Result<(TablePreview, Explanation), PipelineError> {
+        let (graph, as_of) = (graph(&self.project)?, self.now()?);
+        let versions = self.versions(&graph).await?;
+        let previews = model::preview(&self.project, &graph, std::slice::from_ref(table), as_of, &versions)?;
+        let request = ExplainRequest { table, as_of, analyze };
+        let explanation = model::explain(&self.project, &graph, &self.store, versions, &request).await?;
+        let preview = previews.into_iter().next_back().ok_or(PipelineError::NoCut)?;
+        Ok((preview, explanation))
+    }
+
+    async fn preview(&self, graph: &Graph, targets: &[TableName]) -> Result<Vec<TablePreview>, PipelineError> {
+        Ok(model::preview(&self.project, graph, targets, self.now()?, &self.versions(graph).await?)?)
+    }
+
+    /// What a build would start from now.
+    async fn versions(&self, graph: &Graph) -> Result<Versions, PipelineError> {
+        let view = self.store.view();
         let mut pinned = latest(view, self.pulled_tables()).await?;
         let changes = self.changes_ahead().await?;
         pinned.insert(changes.table.clone(), changes);
-        let current = versions(view, view.cut().await?.as_ref(), graph).await?;
-        Ok(model::preview(&self.project, graph, targets, as_of, &Versions { pinned, current })?)
+        Ok(Versions { pinned, current: versions(view, view.cut().await?.as_ref(), graph).await? })
     }
 
     /// The tables that `selectors` mean; all if there are none.

@@ -1,6 +1,7 @@
 //! One run from pull to proof.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant as Stopwatch;
 
 use crate::base::time::{self, Instant};
@@ -11,6 +12,7 @@ use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
 
 use super::inputs::{SystemsOf, carried, graph};
+use super::live::Watched;
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
 use super::{Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
@@ -60,6 +62,8 @@ impl Hub {
         }
         let as_of = options.as_of.map_or_else(|| self.now(), Ok)?;
         let run = self.store.control.start_run(name, as_of)?;
+        let progress = Watched::new(&self.live, run, name, options.progress);
+        let options = &RunOptions { progress: &progress, cancel: options.cancel.clone(), ..*options };
         let mut running = Running { run, as_of, options, report: RunReport::new(run, name, as_of) };
         let done = self.steps(pipeline, graph, targets, &mut running).await;
         self.close(running, done)
@@ -189,8 +193,10 @@ impl Hub {
             current: self.current(last.as_ref(), graph).await?,
             memory_limit_bytes: self.project.memory_limit_bytes,
         };
-        let built = model::build(&self.project, graph, targets, context, &Models(running.options.progress)).await?;
-        let Built { mut staged, unchanged, models, failed_checks } = built;
+        let progress = Models { progress: running.options.progress, seen: Mutex::default() };
+        let built = model::build(&self.project, graph, targets, context, &progress).await;
+        self.note_models(running, &progress).await;
+        let Built { mut staged, unchanged, models, failed_checks } = built?;
         running.report.models = models;
         running.leave(Stage::Build, watch)?;
         if let Err(stopped) = self.judge(&failed_checks, graph, running).await? {
@@ -207,6 +213,19 @@ impl Hub {
         let cut = self.store.publish(running.run, running.as_of, staged, tables).await?;
         running.leave(Stage::Publish, watch)?;
         Ok(Ok(cut))
+    }
+
+    /// Notes what became of each table in `system.model_runs`, whether the run goes on or not.
+    async fn note_models(&self, running: &Running<'_>, progress: &Models<'_>) {
+        let models = std::mem::take(&mut *progress.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let noted = match model::model_runs_batch(running.run, running.as_of, &models) {
+            None => return,
+            Some(Ok(rows)) => self.store.append_model_runs(running.run, rows).await.map_err(|error| causes(&error)),
+            Some(Err(error)) => Err(error.to_string()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!("cannot note what was built in system.model_runs: {error}");
+        }
     }
 
     async fn plan_and_apply(
@@ -286,12 +305,20 @@ fn by_system(streams: &BTreeSet<(String, String)>) -> BTreeMap<String, Option<BT
     systems
 }
 
-/// Hands a build's progress on.
-struct Models<'a>(&'a dyn Progress);
+/// Hands a build's progress on, and keeps it.
+struct Models<'a> {
+    progress: &'a dyn Progress,
+    seen: Mutex<Vec<ModelRun>>,
+}
 
 impl model::Progress for Models<'_> {
+    fn started(&self, table: &TableName) {
+        self.progress.started(table);
+    }
+
     fn model(&self, run: &ModelRun, done: usize, total: usize) {
-        self.0.model(run, done, total);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(run.clone());
+        self.progress.model(run, done, total);
     }
 }
 

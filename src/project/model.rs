@@ -68,7 +68,8 @@ const KPI_NODES: [&str; 9] = ["crm", "erp", "scm", "aps", "srm", "mes", "wms", "
 pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Option<Model> {
     let Some((toml, first_line)) = header_of(file, problems)? else {
         let hint = "start the file with: --! description = \"what a row says\"";
-        problems.at(&file.path, 1, "the model has no header", Some(hint.into()));
+        let what = if file.text.trim().is_empty() { "the file is empty" } else { "the model has no header" };
+        problems.at(&file.path, 1, what, Some(hint.into()));
         return None;
     };
     let document = Document::parse(&file.path, &toml, first_line, problems)?;

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problems, suggest};
-use crate::base::nearest;
+use crate::base::{is_slip, nearest};
 
 /// A TOML text and where it comes from.
 pub(super) struct Document<'a> {
@@ -52,7 +52,16 @@ impl<'a> Document<'a> {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let line = error.span().map_or(first_line, |span| line_of(text, span.start));
-            problems.at(path, line, format!("not valid TOML: {}", error.message()), None);
+            let written =
+                error.span().and_then(|span| text.get(span)).filter(|written| !written.is_empty() && !written.contains('\n'));
+            let (what, hint) = match (error.message(), written) {
+                ("duplicate key", Some(key)) => (format!("\"{key}\" stands twice"), Some("keep one".into())),
+                (what, _) if what.starts_with("invalid basic string") => {
+                    (format!("not valid TOML: {what}"), Some("close the text with \"".into()))
+                }
+                (what, _) => (format!("not valid TOML: {what}"), None),
+            };
+            problems.at(path, line, what, hint);
         }
         errors.is_empty().then_some(Self { path, text, problems, table, first_line })
     }
@@ -93,7 +102,9 @@ impl<'a> Section<'a> {
 
     /// Reports `key` as missing if `value` is `None` because nothing was written at all.
     pub(super) fn required<T>(&self, key: &'static str, example: &str, value: Option<T>) -> Option<T> {
-        if value.is_none() && !self.has(key) {
+        // A key that is only misspelled is told as that.
+        let misspelled = || self.table.keys().any(|other| is_slip(other.get_ref(), key));
+        if value.is_none() && !self.has(key) && !misspelled() {
             self.problem(self.line, format!("\"{key}\" is missing"), Some(format!("add {key} = {example}")));
         }
         value
@@ -171,7 +182,13 @@ impl<'a> Section<'a> {
     pub(super) fn texts(&self, key: &'static str) -> Option<Vec<Located<String>>> {
         let value = self.value(key)?;
         let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, "a list of texts");
+            match value.get_ref().as_str() {
+                Some(text) => {
+                    let hint = Some(format!("write {key} = [\"{text}\"]"));
+                    self.problem(self.line_at(value.span().start), format!("\"{key}\" must be a list of texts, not text"), hint);
+                }
+                None => self.wrong_type(key, value, "a list of texts"),
+            }
             return None;
         };
         let mut texts: Vec<Located<String>> = Vec::new();
@@ -278,10 +295,13 @@ impl<'a> Section<'a> {
         table.iter().map(entry).collect()
     }
 
+    fn knows(&self, key: &str) -> bool {
+        self.asked.borrow().contains(&key)
+    }
+
     /// Whether every key was asked for.
     pub(super) fn knows_all(&self) -> bool {
-        let asked = self.asked.borrow();
-        self.table.iter().all(|(key, _)| asked.iter().any(|name| key.get_ref() == name))
+        self.table.keys().all(|key| self.knows(key.get_ref()))
     }
 
     /// Reports every key that no reader asked for.

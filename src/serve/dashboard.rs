@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::board::{self, Board, KpiTrend};
 use super::{ServeError, Shared, auth, spark};
 use crate::base::{Operation, Row};
-use crate::pipeline::{PipelineError, Status};
-use crate::store::{Change, ChangeState, Filter};
+use crate::pipeline::{PipelineError, ScheduleStatus, Status};
+use crate::store::{Change, ChangeState, Filter, RunOutcome};
 
 const CHANGES_SHOWN: usize = 8; // of each kind: enough to judge it
 
@@ -92,6 +92,7 @@ fn body(view: &View) -> Markup {
             }
             h2 id="changes" { "Waiting for approval (" (view.waiting.len()) ")" }
             (changes(view))
+            @if !view.status.schedules.is_empty() { h2 id="schedules" { "Schedules" } (schedules(&view.status.schedules)) }
         }
         footer { "Figures come from the last complete run. " a href="/api/v1/kpis" { "KPIs" } " · " a href="/api/v1/runs" { "runs" } " · " a href="/api/v1/changes" { "changes" } " · " a href="/openapi.json" { "OpenAPI" } }
     }
@@ -216,6 +217,35 @@ fn changes(view: &View) -> Markup {
     html! {
         @if !view.signed_in { (sign_in()) }
         @for ((kind, system), changes) in groups { (group(view, kind, system, &changes)) }
+    }
+}
+
+fn schedules(schedules: &[ScheduleStatus]) -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr { th { "Pipeline" } th { "Starts" } th { "Due next" } th { "Last run" } } }
+            tbody {
+                @for schedule in schedules {
+                    tr data-schedule=(schedule.pipeline) {
+                        td { (schedule.pipeline) }
+                        td { (schedule.starts.join(", ")) }
+                        td {
+                            @match (&schedule.paused, schedule.next_due) {
+                                (Some(paused), _) => { b.bad { "paused" } " since " (paused.since.format("%e %b %H:%M UTC")) br; span.soft { (paused.why) } }
+                                (None, Some(due)) => { (due.format("%e %b %H:%M UTC")) @if schedule.is_retry { " (again)" } }
+                                (None, None) => { "–" }
+                            }
+                        }
+                        td {
+                            @if let Some(last) = &schedule.last {
+                                @let failed = last.outcome == RunOutcome::Failed;
+                                span.bad[failed] { (last.outcome.text()) } " " (last.started_at.format("%e %b %H:%M UTC")) br; span.soft { (last.message) }
+                            }
+                        }
+                    }
+                }
+            }
+        } }
     }
 }
 

@@ -16,11 +16,13 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{FAILING_ROWS_MAX, Kind, Rule, quoted};
-use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::model::engine::{Tables, problem};
+use crate::base::{TableName, nearest};
+use crate::model::build::operator;
+use crate::model::engine::Tables;
 use crate::model::error::Problem;
 use crate::model::graph::Node;
+use crate::model::message::problem;
 use crate::model::plan::{Planner, select};
 use crate::model::statement::{Names, Select, bind_clock, parse};
 use crate::model::types::sql_name;
@@ -221,7 +223,9 @@ impl Audit<'_> {
     fn told(&self, error: DataFusionError, rule: Option<&Rule>) -> ModelError {
         let (table, path) = (self.node.table.clone(), self.planner.path(self.node).to_owned());
         match (rule, error.find_root()) {
-            (_, DataFusionError::ResourcesExhausted(_)) => ModelError::Memory { table, path, source: Box::new(error) },
+            (_, DataFusionError::ResourcesExhausted(_)) => {
+                ModelError::Memory { table, path, operator: operator(&error), source: Box::new(error) }
+            }
             (None, _) => ModelError::Run { table, path, source: Box::new(error) },
             (Some(Rule { kind: Kind::Query(nth), .. }), _) if self.node.checks.get(*nth).is_some() => {
                 self.node.checks[*nth].error(&error)
@@ -251,9 +255,22 @@ impl Audit<'_> {
                 ))
             }
             Kind::Freshness { column, .. } => self.dated(rule, column),
-            Kind::References { grace: Some(grace), .. } => self.dated(rule, &grace.column),
+            Kind::References { column, table, target, grace } => {
+                self.has(rule, &self.node.table, column)?;
+                self.has(rule, table, target)?;
+                grace.as_ref().map_or(Ok(()), |grace| self.dated(rule, &grace.column))
+            }
             _ => Ok(()),
         }
+    }
+
+    fn has(&self, rule: &Rule, table: &TableName, column: &str) -> Result<(), ModelError> {
+        let Some(schema) = self.tables.get(table).map(|rows| rows.schema()) else { return Ok(()) };
+        if schema.field_with_name(column).is_ok() {
+            return Ok(());
+        }
+        let near = nearest(column, schema.fields().iter().map(|field| field.name().as_str()));
+        Err(self.wrong(Some(rule), format!("{table} has no column {column}"), near.map(|near| format!("did you mean {near}?"))))
     }
 
     fn dated(&self, rule: &Rule, column: &str) -> Result<(), ModelError> {

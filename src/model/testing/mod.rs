@@ -130,7 +130,7 @@ impl Tests {
                 Err(wrong) => errors.extend(wrong),
                 Ok(cases) => {
                     for case in &cases {
-                        errors.extend(self.0.given(table, path, case).await.err().into_iter().flatten());
+                        errors.extend(self.0.sound(table, path, case).await.err().into_iter().flatten());
                     }
                 }
             }
@@ -153,6 +153,14 @@ impl Inner {
         }
         let at = |problem| ModelError::at(path, problem);
         read::read(table, &file.text).map_err(|problems| problems.into_iter().map(at).collect())
+    }
+
+    async fn sound(&self, table: &TableName, path: &Path, case: &Case) -> Result<(), Vec<ModelError>> {
+        self.given(table, path, case).await?;
+        if let (Some(expect), Some(schema)) = (&case.expect, self.schema(table).await?) {
+            typed(expect, &schema).map_err(|problem| vec![ModelError::at(path, problem)])?;
+        }
+        Ok(())
     }
 
     async fn run(&self, table: &TableName, path: &Path, case: Case) -> TestRun {
@@ -205,7 +213,6 @@ impl Inner {
         }
         for rows in &case.given {
             let Some(empty) = tables.get(&rows.table) else {
-                // A table that all tests of the file share need not be read by each of them, but by the model.
                 let names: Vec<String> = readable.iter().map(ToString::to_string).collect();
                 let hint = match nearest(&rows.table.to_string(), names.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean {near}?"),
@@ -232,7 +239,7 @@ impl Inner {
     async fn planned(&self, node: &Node) -> Result<Option<SchemaRef>, Vec<ModelError>> {
         let planner = self.planner(DateTime::UNIX_EPOCH);
         if let Some(schema) = planner.declared(node) {
-            return Ok(Some(schema));
+            return Ok(Some(stored_schema(&schema)));
         }
         if node.kind != NodeKind::Model {
             return Ok(None);
@@ -254,7 +261,7 @@ impl Inner {
         found: &RecordBatch,
     ) -> Result<Option<Difference>, Vec<ModelError>> {
         let fault = |error: arrow::error::ArrowError| vec![ModelError::Engine { source: Box::new(error.into()) }];
-        let expected = typed(expect, &found.schema()).map_err(|problem| vec![ModelError::at(path, problem)])?;
+        let expected = typed(expect, &stored_schema(&found.schema())).map_err(|problem| vec![ModelError::at(path, problem)])?;
         let schema = found.schema();
         let columns: Vec<usize> = expect.columns.iter().filter_map(|name| schema.index_of(name).ok()).collect();
         let lines = expect.rows.iter().map(|row| row.line);

@@ -80,6 +80,8 @@ pub(super) fn read(table: &TableName, text: &str) -> Result<Vec<Case>, Vec<Probl
 /// Where rows go.
 enum At {
     Nowhere,
+    /// Under a line that was not understood: its rows are wrong only because it is.
+    Lost,
     Given,
     Expect,
 }
@@ -198,6 +200,7 @@ impl Reader<'_> {
             At::Given => self.case().given.last_mut(),
             At::Expect => self.case().expect.as_mut(),
             At::Nowhere => None,
+            At::Lost => return,
         };
         let misspelled = || {
             let word = text.split_whitespace().next().unwrap_or_default();
@@ -210,6 +213,7 @@ impl Reader<'_> {
             } else {
                 hint
             };
+            self.at = At::Lost;
             return self.problem(line, format!("it is not clear what \"{text}\" is"), hint);
         };
         if rows.columns.is_empty() {
@@ -222,6 +226,9 @@ impl Reader<'_> {
             return rows.rows.push(Row { line, cells });
         }
         let hint = if found == 1 { misspelled() } else { String::new() };
+        if !hint.is_empty() {
+            self.at = At::Lost;
+        }
         let hint = if hint.is_empty() { "cells are parted by |; - is null".into() } else { hint };
         self.problem(line, format!("the row has {found} of {columns} cells"), hint);
     }
@@ -231,7 +238,7 @@ impl Reader<'_> {
             self.problem(1, "there is no test in it", "begin with: test what it shows");
         }
         let mut wrong = vec![];
-        for case in &self.cases {
+        for case in self.cases.iter().filter(|_| self.problems.is_empty()) {
             if case.expect.is_none() && case.fails.is_empty() {
                 wrong.push(Problem::new(
                     case.line,

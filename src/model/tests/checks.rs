@@ -27,7 +27,7 @@ async fn every_kind_of_check_finds_what_breaks_it() {
     write(
         bench.root.path(),
         "sql/scm/doubled.sql",
-        "--! description = \"Twice\"\nselect status, items * 2 as items from scm.counts union all select null, 2\n",
+        "--! description = \"Twice\"\nselect status, count(*) * 2 as items from erp.items group by status union all select null, 2\n",
     );
     let query = "-- two\n--! severity = \"warn\"\nselect d.status, d.items, c.items as half from scm.doubled d join scm.counts c using (status) where d.items <> c.items\n";
     write(bench.root.path(), "sql/scm/counts.check.not_half.sql", query);
@@ -38,7 +38,13 @@ async fn every_kind_of_check_finds_what_breaks_it() {
     write(bench.root.path(), COUNTS, &counts(checks));
     let (built, cut) = bench.build(AT).await.unwrap();
     assert!(cut.is_none());
-    insta::assert_snapshot!(failed(&built).join("\n"), @"");
+    insta::assert_snapshot!(failed(&built).join("\n"), @r#"
+    error items > 1: 1 row | inactive|1|2026-03-01
+    error status is one of active, gone: 1 row | inactive|1|2026-03-01
+    error rows: at least 3, within 10% of the last: there are 2 | 2|
+    error day is at most 2d old: the newest is 2026-03-01 | 2026-03-01|2026-03-04T05:06:07Z
+    error not the most: 1 row | active|3|2026-03-01
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +89,7 @@ async fn the_clock_makes_rows_old_and_a_run_may_lose_too_many() {
     assert_eq!(failed(&built), ["error day is at most 4d old: the newest is 2026-03-01 | 2026-03-01|2026-03-05T05:06:07Z"]);
     bench.land("raw.erp__parts", parts(&[("1", "A"), ("2", "A")])).await;
     let (built, _) = bench.build(AT).await.unwrap();
-    assert_eq!(failed(&built), ["error rows: within 40% of the last: 1 rows, 2 before | 1|2"]);
+    assert_eq!(failed(&built), ["error rows: within 40% of the last: there are 1, before 2 | 1|2"]);
 }
 
 #[tokio::test]
@@ -123,5 +129,57 @@ async fn wrong_checks_are_told_with_their_line() {
         };
         told_all.push(format!("{checks}\n{told}"));
     }
-    insta::assert_snapshot!(told_all.join("\n"), @"");
+    insta::assert_snapshot!(told_all.join("\n"), @r#"
+    "items >"
+    sql/scm/counts.sql:3: check "items >" is not a condition: Expected: an expression, found: EOF
+      hint: None
+    "select * from scm.counts"
+    sql/scm/counts.sql:3: check "select * from scm.counts" is not a condition: Expected: EOF, found: scm
+      hint: Some("a query of failing rows is a file: sql/<schema>/<table>.check.<name>.sql")
+    "items in (select item_id from erp.items)"
+    sql/scm/counts.sql:3: check "items in (select item_id from erp.items)": a condition sees its own table only, not erp.items
+      hint: write { references = { column = "schema.table" } }, or a query of failing rows in a file: <table>.check.<name>.sql
+    { expresion = "items > 0" }
+    sql/scm/counts.sql:3: checks: unknown key "expresion"
+      hint: Some("did you mean \"expression\"?")
+    { unique = "status", not_null = "status" }
+    sql/scm/counts.sql:3: checks: a check is of one kind
+      hint: Some("write one of expression, not_null, unique, accepted_values, references, rows, freshness; each check has its own { … }")
+    { unique = "stauts" }
+    sql/scm/counts.sql:3: check "(stauts) is unique": unknown column stauts
+      hint: did you mean status?
+    { freshness = { status = "1d" } }
+    sql/scm/counts.sql:3: check "status is at most 1d old": status is text; its age is known of a date or an instant only
+    { freshness = { day = "1 day" } }
+    sql/scm/counts.sql:3: checks: freshness of day: "1 day" is not a duration (a whole number and s, m, h or d: 30s, 5m, 2h, 1d)
+      hint: None
+    { references = { status = "erp.itmes" } }
+    sql/scm/counts.sql:3: unknown table erp.itmes
+      hint: did you mean erp.items?
+    { references = { status = "items" } }
+    sql/scm/counts.sql:3: checks: "items" is not a table or column
+      hint: Some("write status = \"erp.items\", or \"erp.items.item_id\" where the column is called otherwise")
+    { references = { status = "erp.items" } }
+    no error
+    { references = { status = "erp.items.status" }, severity = "error" }
+    sql/scm/counts.sql:3: checks: a reference to erp.items, which systems fill, stops no run
+      hint: Some("leave severity out: the check warns; a model of the gaps may have a check of its own")
+    { references = { status = "erp.items.status" }, grace = "1d" }
+    sql/scm/counts.sql:3: checks: grace needs an instant to count from
+      hint: Some("add since = \"a column that says when the row came to be\"")
+    { rows = { change = 20 } }
+    sql/scm/counts.sql:3: checks, rows: "change" must be text, not an integer
+      hint: None
+    { rows = {} }
+    sql/scm/counts.sql:3: checks, rows: no limit is given
+      hint: Some("write { min = 1 }, { max = 1000 } or { change = \"20%\" }")
+    { accepted_values = { status = "active" } }
+    sql/scm/counts.sql:3: checks: "status" must be a list of values, not text
+      hint: None
+    "items + 1"
+    sql/scm/counts.sql:3: check "items + 1": it is bigint, not a condition
+      hint: compare it with something
+    "items > 'a'"
+    sql/scm/counts.sql:3: check "items > 'a'": 'a' is no bigint
+    "#);
 }

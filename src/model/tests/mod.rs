@@ -2,6 +2,7 @@
 
 mod checks;
 mod preview;
+mod running;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -181,6 +182,10 @@ impl Bench {
     }
 
     async fn build(&mut self, as_of: &str) -> Result<(Built, Option<Cut>), ModelError> {
+        self.build_told(as_of, &Quiet).await
+    }
+
+    async fn build_told(&mut self, as_of: &str, progress: &dyn Progress) -> Result<(Built, Option<Cut>), ModelError> {
         let project = load(&self.root);
         let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
         let targets: Vec<TableName> =
@@ -191,7 +196,7 @@ impl Bench {
         let run = self.store.control.start_run("test", as_of).unwrap();
         let context =
             BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: project.memory_limit_bytes };
-        let mut built = build(&project, &graph, &targets, context, &Quiet).await?;
+        let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
         }
@@ -337,15 +342,15 @@ async fn a_reader_only_reads() {
     }
     insta::assert_snapshot!(told_all.join("\n"), @r#"
     drop table erp.items => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     create external table x stored as csv location '/etc/passwd' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     copy (select 1) to '/tmp/x.csv' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     insert into erp.items values (1) => query, line 1: this is not a select
-      hint: write one select, and nothing else
-    select * from '/etc/passwd' => query, line 1: unknown table /etc/passwd
-      hint: a table's name has two parts: schema.name
+      hint: write the select alone: a model's table is named by its file and made by the hub
+    select * from '/etc/passwd' => query, line 1: a statement reads no files: '/etc/passwd'
+      hint: files are a stream of a connector; a statement reads tables
     select * from "/etc/passwd" => query, line 1: unknown table /etc/passwd
       hint: a table's name has two parts: schema.name
     select * from erp.itmes => query, line 1: run 1 made no table erp.itmes
@@ -355,7 +360,7 @@ async fn a_reader_only_reads() {
     select 1; select 2 => query, line 1: there are 2 statements in it
       hint: write one select, and nothing else
     set datafusion.execution.target_partitions = 1 => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     select * from scm.counts join scm.doubled on true where status = 'x' => query, line 1: column status is in several tables
       hint: write which table's: t.column
     "#);
