@@ -25,6 +25,7 @@ mod serve;
 mod sql;
 mod status;
 mod summary;
+mod test;
 mod trace;
 mod verify;
 mod what_if;
@@ -83,6 +84,7 @@ struct Global {
 enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
+    Test(test::Arguments),
     Pull(pull::Arguments),
     Verify(verify::Arguments),
     Build(build::Arguments),
@@ -132,6 +134,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
     match command {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
+        Command::Test(arguments) => test::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,

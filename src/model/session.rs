@@ -15,8 +15,9 @@ use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 
 use super::build::first;
-use super::engine::{Engine, Tables, problem};
+use super::engine::{Engine, Tables};
 use super::error::Problem;
+use super::message::problem;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema, select};
 use super::statement::{Names, bind_clock, parse};
 use super::table::Files;
@@ -50,6 +51,8 @@ impl<'a> Reader<'a> {
     pub fn tables(&self) -> Vec<TableName> {
         let mut names: BTreeMap<TableName, ()> = self.cut.tables.keys().map(|table| (table.clone(), ())).collect();
         names.extend(["cuts", "changes", "pulls", "model_runs"].map(|name| (TableName::new("system", name), ())));
+        // Without them a listing is still right about everything else.
+        names.extend(self.store.kept_tables().unwrap_or_default().into_iter().map(|table| (table, ())));
         names.into_keys().collect()
     }
 
@@ -139,7 +142,7 @@ impl<'a> Reader<'a> {
     async fn stored(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         let version = match self.cut.tables.get(table) {
             Some(version) => Some(self.store.at(table, *version).await?),
-            None if table.schema == "system" => self.store.latest(table).await?,
+            None if matches!(table.schema.as_str(), "system" | "checks") => self.store.latest(table).await?,
             None => None,
         };
         match version {

@@ -12,6 +12,7 @@
 mod admit;
 mod apply;
 mod changes;
+mod checks;
 mod cursor;
 mod error;
 mod exact;

@@ -185,6 +185,10 @@ impl Store {
         if same && properties.iter().all(|(name, value)| now.properties.get(name) == Some(value)) {
             return Ok((now.version, false));
         }
+        if !same && staged.files.is_empty() && staged.rows > 0 {
+            // Properties for rows that are no longer there.
+            return Ok((now.version, false));
+        }
         let (add, remove) = if same { Default::default() } else { (staged.files.clone(), now.files.clone()) };
         if !same {
             properties.insert(DATA.into(), format!("run {run}"));

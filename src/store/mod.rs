@@ -26,6 +26,7 @@ mod hash;
 mod incoming;
 mod join;
 mod journal;
+mod kept;
 mod keyed;
 mod land;
 #[cfg(test)]

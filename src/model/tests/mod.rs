@@ -1,5 +1,6 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
+mod checks;
 mod lineage;
 mod preview;
 mod running;
@@ -342,15 +343,15 @@ async fn a_reader_only_reads() {
     }
     insta::assert_snapshot!(told_all.join("\n"), @r#"
     drop table erp.items => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     create external table x stored as csv location '/etc/passwd' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     copy (select 1) to '/tmp/x.csv' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     insert into erp.items values (1) => query, line 1: this is not a select
-      hint: write one select, and nothing else
-    select * from '/etc/passwd' => query, line 1: unknown table /etc/passwd
-      hint: a table's name has two parts: schema.name
+      hint: write the select alone: a model's table is named by its file and made by the hub
+    select * from '/etc/passwd' => query, line 1: a statement reads no files: '/etc/passwd'
+      hint: files are a stream of a connector; a statement reads tables
     select * from "/etc/passwd" => query, line 1: unknown table /etc/passwd
       hint: a table's name has two parts: schema.name
     select * from erp.itmes => query, line 1: run 1 made no table erp.itmes
@@ -360,7 +361,7 @@ async fn a_reader_only_reads() {
     select 1; select 2 => query, line 1: there are 2 statements in it
       hint: write one select, and nothing else
     set datafusion.execution.target_partitions = 1 => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     select * from scm.counts join scm.doubled on true where status = 'x' => query, line 1: column status is in several tables
       hint: write which table's: t.column
     "#);
