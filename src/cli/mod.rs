@@ -11,12 +11,15 @@ mod explain;
 mod failure;
 mod format;
 mod init;
+mod lineage;
 mod maintain;
 mod output;
 mod plan;
 mod progress;
 mod pull;
 mod run;
+mod schedules;
+mod schema;
 mod select;
 mod serve;
 mod sql;
@@ -87,9 +90,12 @@ enum Command {
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
+    Lineage(lineage::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
+    Schedules(schedules::Arguments),
     Maintain(maintain::Arguments),
+    Schema(schema::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -132,8 +138,11 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
+        Command::Lineage(arguments) => lineage::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
+        Command::Schedules(arguments) => schedules::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
         Command::Demo(arguments) => demo::run(&arguments, context).await,

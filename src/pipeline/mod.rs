@@ -17,6 +17,7 @@ mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod lineage;
 mod live;
 mod maintain;
 mod omitted;
@@ -38,5 +39,6 @@ pub use pull::{Flow, Verification};
 pub use report::{
     CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
 };
+pub use schedule::ScheduleStatus;
 pub use status::{Freshness, Status};
 pub use trace::LotTrace;

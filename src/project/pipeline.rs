@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::str::FromStr;
-
-use chrono_tz::Tz;
 
 use super::SqlFile;
 use super::names::Names;
 use super::problems::{Problems, suggest};
+use super::schedule::{self, Schedule};
 use super::section::{Document, Entry, Located, Section};
 use super::selector::{Selector, SelectorProblem, Tables};
-use super::text::time_zone;
 
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -24,31 +21,6 @@ pub struct Pipeline {
     pub build: Vec<Selector>,
     /// Outbox model's name (without schema) → what may happen without asking.
     pub write: BTreeMap<String, WriteRule>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    /// Six fields, seconds first.
-    pub cron: String,
-    pub timezone: Tz,
-    pub missed: Missed,
-    pub overlap: Overlap,
-}
-
-/// What happens to runs whose time passed while the hub was down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Missed {
-    RunOnce,
-    Skip,
-}
-
-/// What happens when a run is due while the last one of the same pipeline still runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overlap {
-    Skip,
-    Queue,
 }
 
 /// `"auto"`, `"approve"`, `"off"`, or a table `{ mode = "auto", limits = { … } }`.
@@ -80,18 +52,20 @@ impl Default for Limits {
     }
 }
 
-/// Reads one pipeline file. `systems` is `None` where `loopline.toml` could not be read, so that nothing is known about them.
+/// Reads one pipeline file. `systems` is `None` where `loopline.toml` could not be read, so that nothing is known about them; `pipelines` are the
+/// names of all.
 pub(super) fn read(
     name: &str,
     file: &SqlFile,
     systems: Option<&BTreeSet<String>>,
+    pipelines: &BTreeSet<&str>,
     names: &Names,
     problems: &Problems,
 ) -> Option<Pipeline> {
     let document = Document::parse(&file.path, &file.text, 1, problems)?;
     let found_before = problems.count();
     let root = document.section();
-    let schedule = root.table("schedule").and_then(read_schedule);
+    let schedule = root.table("schedule").and_then(|section| schedule::read(section, systems, pipelines));
     let pull = root.texts("pull").unwrap_or_default();
     for system in &pull {
         if let Some(systems) = systems.filter(|systems| !systems.contains(&system.value)) {
@@ -123,29 +97,6 @@ fn selector(target: &Located<String>, root: &Section, names: &Names) -> Option<S
         root.problem(target.line, format!("build: {what}"), hint);
     }
     read.ok()
-}
-
-fn read_schedule(section: Section) -> Option<Schedule> {
-    let cron = section.required("cron", "\"0 0 5 * * Mon-Fri\"", section.parsed("cron", check_cron));
-    let timezone = section.required("timezone", "\"Europe/Berlin\"", section.parsed("timezone", time_zone));
-    let missed = if section.has("missed") { section.word("missed") } else { Some(Missed::RunOnce) };
-    let overlap = if section.has("overlap") { section.word("overlap") } else { Some(Overlap::Skip) };
-    section.finish();
-    Some(Schedule { cron: cron?.value, timezone: timezone?.value, missed: missed?, overlap: overlap? })
-}
-
-/// Accepts six fields only: with five or seven, cron programs disagree on what the first and the last one mean.
-fn check_cron(text: &str) -> Result<String, String> {
-    const FIELDS: &str = "second minute hour day-of-month month day-of-week, for example 0 0 5 * * Mon-Fri";
-    let fields = text.split_whitespace().count();
-    if fields != 6 {
-        return Err(format!("\"{text}\" has {fields} fields, not 6 ({FIELDS})"));
-    }
-    let schedule = cron::Schedule::from_str(text).map_err(|_| format!("\"{text}\" is not a cron expression ({FIELDS})"))?;
-    match schedule.upcoming(chrono::Utc).next() {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(format!("\"{text}\" never comes")),
-    }
 }
 
 fn read_rule(entry: &Entry, root: &Section, names: &Names) -> Option<(String, WriteRule)> {

@@ -2,6 +2,7 @@
 
 mod files;
 mod pulls;
+mod schedules;
 
 use std::path::Path;
 
@@ -77,7 +78,7 @@ editable = "status = 'PROPOSED'"
     ),
     (
         "pipelines/plan.toml",
-        r#"schedule = { cron = "0 0 5 * * Mon-Fri", timezone = "Europe/Berlin", missed = "skip", overlap = "queue" }
+        r#"schedule = { cron = "0 0 5 * * Mon-Fri", timezone = "Europe/Berlin", missed = "skip", overlap = "wait" }
 pull = ["erp"]
 build = ["outbox", "erp.items"]
 

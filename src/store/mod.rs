@@ -41,6 +41,7 @@ mod retain;
 mod rewrite;
 #[cfg(test)]
 mod rivals;
+mod schedules;
 mod sort;
 mod stage;
 mod state;
@@ -79,6 +80,7 @@ pub use forget::Forgotten;
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
 pub use retain::{Keep, Keeping, Trimmed};
+pub use schedules::{Paused, ScheduleState};
 pub use state::ChangeState;
 pub use types::wider as wider_type;
 pub use vector::DeletionVector;
