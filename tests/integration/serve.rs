@@ -135,7 +135,12 @@ async fn a_table_has_a_page_and_a_column_a_way() {
     assert!(index.contains("href=\"/tables/kpi.open_orders\""), "{index}");
     let (status, page) = get(&app, "/tables/kpi.open_orders?column=numerator").await;
     assert_eq!(status, StatusCode::OK);
-    for shown in ["data-column=\"numerator\"", "aria-label=\"Lineage of kpi.open_orders.numerator\"", "href=\"/tables/erp.orders?column=status\"", "CLOSED"] {
+    for shown in [
+        "data-column=\"numerator\"",
+        "aria-label=\"Lineage of kpi.open_orders.numerator\"",
+        "href=\"/tables/erp.orders?column=status\"",
+        "CLOSED",
+    ] {
         assert!(page.contains(shown), "{shown} is not in {page}");
     }
 }

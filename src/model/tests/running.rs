@@ -35,7 +35,8 @@ async fn what_does_not_fit_spills_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hash_join_that_does_not_fit_is_planned_again_with_a_join_that_spills() {
-    let mut bench = bench(&format!("select a.id, a.name as one, b.name as other from {SERIES} a join {SERIES} b on b.id = a.id")).await;
+    let mut bench =
+        bench(&format!("select a.id, a.name as one, b.name as other from {SERIES} a join {SERIES} b on b.id = a.id")).await;
     let (built, cut) = bench.build("2026-03-04T05:06:07Z").await.map_err(|error| told(&[error])).unwrap();
     assert_eq!(run_of(&built, "scm.big").tries, 2);
     assert_eq!(bench.rows(&cut.unwrap(), "select count(*), count(distinct id) from scm.big").await, ["1000000|1000000"]);
