@@ -391,6 +391,9 @@ impl<'a> Entry<'a> {
 
     /// A list of at least one text, number or truth value, as they are written.
     pub(super) fn values(&self) -> Option<Vec<String>> {
+        if let Some(shape) = &self.shape {
+            shape.accept(Accepts::List(Rc::default()));
+        }
         let value = |item: &Spanned<DeValue<'a>>| match item.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
             DeValue::Integer(integer) => Some(integer.as_str().to_owned()),
