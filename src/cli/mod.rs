@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod format;
 mod init;
+mod lineage;
 mod maintain;
 mod output;
 mod plan;
@@ -18,6 +19,7 @@ mod progress;
 mod pull;
 mod run;
 mod schedules;
+mod schema;
 mod select;
 mod serve;
 mod sql;
@@ -90,10 +92,12 @@ enum Command {
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
+    Lineage(lineage::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
     Schedules(schedules::Arguments),
     Maintain(maintain::Arguments),
+    Schema(schema::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -137,7 +141,9 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
+        Command::Lineage(arguments) => lineage::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
         Command::Schedules(arguments) => schedules::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,

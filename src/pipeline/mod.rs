@@ -18,6 +18,7 @@ mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod lineage;
 mod live;
 mod maintain;
 mod omitted;

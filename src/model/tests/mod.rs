@@ -1,6 +1,7 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
 mod checks;
+mod lineage;
 mod preview;
 mod running;
 mod statements;
