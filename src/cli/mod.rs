@@ -28,6 +28,7 @@ mod summary;
 mod test;
 mod trace;
 mod verify;
+mod what_if;
 mod write;
 
 use std::path::PathBuf;
@@ -94,6 +95,7 @@ enum Command {
     Trace(trace::Arguments),
     Lineage(lineage::Arguments),
     Sql(sql::Arguments),
+    WhatIf(what_if::Arguments),
     Status(status::Arguments),
     Schedules(schedules::Arguments),
     Maintain(maintain::Arguments),
@@ -142,6 +144,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
         Command::Lineage(arguments) => lineage::run(&arguments, context).await,
+        Command::WhatIf(arguments) => what_if::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,

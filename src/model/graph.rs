@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 
 use super::ModelError;
 use super::contract::{entity, mapped_name, reference_problems};
-use super::engine::Engine;
+use super::engine::{Engine, cores};
 use super::error::Problem;
 use super::plan::{Planner, known_tables, no_rows};
 use super::statement::{Names, Select, parse};
@@ -162,7 +162,11 @@ struct GraphReader<'a> {
 
 impl<'a> GraphReader<'a> {
     fn parse(&mut self, file: &SqlFile, names: &Names, system: Option<&str>) -> Option<Source> {
-        match parse(&file.text, names, true) {
+        self.source(file, parse(&file.text, names, true), system)
+    }
+
+    fn source(&mut self, file: &SqlFile, parsed: Parsed, system: Option<&str>) -> Option<Source> {
+        match parsed {
             Ok(select) => {
                 let system = system.map(str::to_owned);
                 Some(Source { path: file.path.clone(), text: file.text.clone(), select, system })
@@ -215,8 +219,9 @@ impl<'a> GraphReader<'a> {
     }
 
     fn models(&mut self) {
-        for (table, model) in &self.project.models {
-            let Some(source) = self.parse(&model.file, &Names::Hub, None) else { continue };
+        let texts: Vec<&str> = self.project.models.values().map(|model| model.file.text.as_str()).collect();
+        for ((table, model), parsed) in self.project.models.iter().zip(parse_all(&texts)) {
+            let Some(source) = self.source(&model.file, parsed, None) else { continue };
             if let Some(line) = source.select.clock.filter(|_| model.clock.is_none()) {
                 let hint = Some("say how often that changes the rows, at the top of the file: --! clock = \"day\" (minute, hour, day or month)".into());
                 let problem = Problem::new(line, format!("{table} uses the clock without declaring it"), hint);
@@ -329,6 +334,29 @@ impl<'a> GraphReader<'a> {
             self.errors.push(ModelError::at(path, Problem::new(line, what, hint)));
         }
     }
+}
+
+type Parsed = Result<Select, Vec<Problem>>;
+
+/// Parses the statements of models, many of them on several cores.
+fn parse_all(texts: &[&str]) -> Vec<Parsed> {
+    const PART_MIN: usize = 64; // fewer take less time than a thread
+    const STACK_BYTES: usize = 8 << 20; // the parser is recursive
+    let parse = |texts: &[&str]| texts.iter().map(|text| parse(text, &Names::Hub, true)).collect::<Vec<_>>();
+    let mut parts = texts.chunks(texts.len().div_ceil(cores()).max(PART_MIN));
+    let first = parts.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let start = |part| (part, std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || parse(part)));
+        let threads: Vec<_> = parts.map(start).collect();
+        let mut parsed = parse(first);
+        for (part, thread) in threads {
+            parsed.extend(match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => parse(part),
+            });
+        }
+        parsed
+    })
 }
 
 /// A connector's file is read once for each system that runs the product; what is wrong with it is told once.

@@ -29,6 +29,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod types;
+mod what_if;
 
 use std::collections::BTreeMap;
 
@@ -50,6 +51,7 @@ pub use runs_table::model_runs_batch;
 pub use select::select;
 pub use session::Reader;
 pub use testing::{Difference, RowDifference, TestOutcome, TestProblem, TestRun, Tests};
+pub use what_if::{WhatIf, what_if};
 
 /// What a build reads and when.
 pub struct BuildContext<'a> {

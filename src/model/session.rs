@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
@@ -95,7 +96,20 @@ impl<'a> Reader<'a> {
         Ok(cap(batches, &schema, rows_max))
     }
 
-    async fn open(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
+    /// From now on, `table` is `provider`.
+    pub(super) fn put(&self, table: &TableName, provider: Arc<dyn TableProvider>) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), provider);
+    }
+
+    pub(super) fn planner(&self) -> Planner<'_> {
+        Planner { project: self.project, engine: &self.engine, as_of: self.cut.as_of }
+    }
+
+    pub(super) fn memory_pool(&self) -> Arc<dyn MemoryPool> {
+        self.engine.session(Tables::new(), self.cut.as_of).runtime_env().memory_pool.clone()
+    }
+
+    pub(super) async fn open(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         if let Some(provider) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(table) {
             return Ok(provider.clone());
         }
@@ -103,7 +117,7 @@ impl<'a> Reader<'a> {
             "mapped" => self.view(table, line).await?,
             _ => self.stored(table, line).await?,
         };
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), provider.clone());
+        self.put(table, provider.clone());
         Ok(provider)
     }
 
@@ -122,8 +136,7 @@ impl<'a> Reader<'a> {
             };
             raw.insert(input.clone(), provider);
         }
-        let planner = Planner { project: self.project, engine: &self.engine, as_of: self.cut.as_of };
-        planner.node(node, raw).await.map(Planned::into_view).map_err(first)
+        self.planner().node(node, raw).await.map(Planned::into_view).map_err(first)
     }
 
     async fn stored(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {

@@ -30,6 +30,7 @@ mod run;
 pub mod schedule;
 mod status;
 mod trace;
+mod what_if;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};

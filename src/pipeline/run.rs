@@ -11,7 +11,7 @@ use crate::project::{Pipeline, Selector, Severity};
 use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
 
-use super::inputs::{SystemsOf, carried, graph};
+use super::inputs::{SystemsOf, carried};
 use super::live::Watched;
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
@@ -32,18 +32,18 @@ impl Hub {
     /// Runs `pipeline`. A failed check, or a system that could not be pulled and may not be stale, makes a report with outcome `failed`, not an error.
     pub async fn run(&self, pipeline: &str, options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
         let pipeline = self.pipeline(pipeline)?;
-        let graph = graph(&self.project)?;
-        let targets = self.targets_of(&graph, pipeline).await?;
-        let report = self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await?;
+        let graph = self.graph()?;
+        let targets = self.targets_of(graph, pipeline).await?;
+        let report = self.execute(&pipeline.name, Some(pipeline), graph, &targets, options).await?;
         self.tidy(options).await;
         Ok(report)
     }
 
     /// Builds the tables that `selectors` mean (all if there are none) from what was last pulled, and publishes; neither pulls nor writes.
     pub async fn build(&self, selectors: &[Selector], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
-        let graph = graph(&self.project)?;
-        let tables = self.selected(&graph, selectors).await?;
-        self.execute("build", None, &graph, &tables, options).await
+        let graph = self.graph()?;
+        let tables = self.selected(graph, selectors).await?;
+        self.execute("build", None, graph, &tables, options).await
     }
 
     async fn execute(

@@ -39,7 +39,7 @@ pub(super) struct ConnectorFiles {
 
 impl Files {
     pub(super) fn read(root: &Path, problems: &Problems) -> Self {
-        let reader = Reader { root, problems };
+        let reader = Reader { root, whole: root.canonicalize().ok(), problems };
         let mut files = Self { settings: reader.file(Path::new("loopline.toml")), ..Self::default() };
         if files.settings.is_none() {
             return files; // not a project: what else lies in this folder is none of our business
@@ -76,6 +76,8 @@ impl Entry {
 
 struct Reader<'a> {
     root: &'a Path,
+    /// The root without any link in its path.
+    whole: Option<PathBuf>,
     problems: &'a Problems,
 }
 
@@ -199,7 +201,7 @@ impl Reader<'_> {
     /// The file's content; `None` with a problem where it is not a file of this project.
     fn bytes(&self, path: &Path) -> std::io::Result<Option<Vec<u8>>> {
         let full = self.root.join(path).canonicalize()?;
-        if !full.starts_with(self.root.canonicalize()?) {
+        if self.whole.as_ref().is_none_or(|whole| !full.starts_with(whole)) {
             let hint = "copy it: a project must be complete in its own folder";
             self.problems.at(path, 1, "this link leads out of the project", Some(hint.into()));
             return Ok(None);

@@ -65,7 +65,9 @@ impl Store {
         let unchanged = unchanged.into_iter().map(|(table, version)| (table.to_string(), version)).collect();
         let manifest = Manifest { run, as_of, staged, unchanged };
         self.put_manifest(&manifest).await?;
-        self.finish(&manifest).await
+        let cut = self.finish(&manifest).await?;
+        self.keep_known(&cut).await;
+        Ok(cut)
     }
 
     /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of

@@ -132,6 +132,7 @@ struct Bench {
     store: Store,
     _lease: crate::store::Lease,
     pulls: i64,
+    memory_limit_bytes: usize,
 }
 
 impl Bench {
@@ -139,7 +140,7 @@ impl Bench {
         let root = folder(&[]);
         let store = Store::open(&load(&root)).await.unwrap();
         let lease = store.control.lease().unwrap();
-        let mut bench = Self { root, store, _lease: lease, pulls: 0 };
+        let mut bench = Self { root, store, _lease: lease, pulls: 0, memory_limit_bytes: 1 << 30 };
         bench.land("raw.erp__parts", parts(&[("1", "A"), ("2", "A"), ("3", "X")])).await;
         bench.land("raw.crm__parts", parts(&[("c1", "A")])).await;
         bench.land("raw.erp__orders", orders(&["1", "3"])).await;
@@ -196,7 +197,7 @@ impl Bench {
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
         let context =
-            BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: project.memory_limit_bytes };
+            BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: self.memory_limit_bytes };
         let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
@@ -310,7 +311,7 @@ async fn a_stream_that_was_never_pulled_is_named() {
     let root = folder(&[]);
     let store = Store::open(&load(&root)).await.unwrap();
     let lease = store.control.lease().unwrap();
-    let mut bench = Bench { root, store, _lease: lease, pulls: 0 };
+    let mut bench = Bench { root, store, _lease: lease, pulls: 0, memory_limit_bytes: 1 << 30 };
     let error = bench.build("2026-03-04T05:06:07Z").await.map(|_| ()).unwrap_err();
     insta::assert_snapshot!(told(&[error]), @r#"
     connectors/acme/erp.items.sql: system crm, stream parts: raw.crm__parts does not exist yet
