@@ -50,7 +50,7 @@ pub(super) struct TableDetail {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct CheckView {
-    /// What it checks.
+    /// What the rows meet: a name, a condition or a description.
     name: String,
     /// `error` or `warn`.
     #[schema(value_type = String)]
@@ -163,7 +163,8 @@ fn detail(shared: &Shared, lineage: &Lineage, table: &TableLineage) -> TableDeta
         let contract = project.contracts.get(&table.table)?;
         Some(std::iter::once("system".to_owned()).chain(contract.primary_key.iter().cloned()).collect())
     });
-    let checks = model.into_iter().flat_map(|model| &model.checks);
+    let queries = project.checks.get(&table.table).into_iter().flatten();
+    let checks = model.into_iter().flat_map(|model| &model.checks).chain(queries);
     let checks = checks.map(|check| CheckView { name: check.name.clone(), severity: check.severity });
     let column = |column: &ColumnLineage| ColumnView {
         name: column.name.clone(),
