@@ -22,6 +22,7 @@ use super::check::{self, Rule};
 use super::engine::{Engine, Tables, frugal};
 use super::fingerprint::{Fingerprint, definition};
 use super::graph::{Node, NodeKind};
+use super::incremental::{self, Job, MADE, NewFiles};
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
 use super::table::Files;
 use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
@@ -65,6 +66,8 @@ struct Ready {
     data: String,
     /// `None` for a mapped view, which is planned where it is read.
     provider: Option<Arc<dyn TableProvider>>,
+    /// Files of other rows than those of the current version.
+    new: Option<NewFiles>,
 }
 
 struct Builder<'a> {
@@ -127,18 +130,19 @@ impl<'a> Builder<'a> {
         let started = std::time::Instant::now();
         let fingerprint = self.fingerprint(node)?;
         if node.kind == NodeKind::Mapped {
-            let ready = Ready { data: fingerprint.hash(), provider: None };
+            let ready = Ready { data: fingerprint.hash(), provider: None, new: None };
             return Ok(Done { node, ready, run: None, staged: None, failed_checks: vec![] });
         }
         let current = self.context.current.get(&node.table);
         let (outcome, reason, rows, ready, staged, failed_checks) = match current {
-            Some(current) if current.properties.get(FINGERPRINT) == Some(&fingerprint.hash()) => {
+            Some(current) if !self.context.full && current.properties.get(FINGERPRINT) == Some(&fingerprint.hash()) => {
                 let (ready, failed) = self.skip(node, current).await?;
                 (ModelOutcome::Skipped, "nothing changed".to_owned(), rows_of(current), ready, None, failed)
             }
             _ => {
                 let reason = fingerprint.difference(current.and_then(|current| current.properties.get(INPUTS)));
-                let (same, ready, staged, failed) = self.construct(node, &fingerprint).await?;
+                let (same, ready, staged, failed, how) = self.construct(node, &fingerprint).await?;
+                let reason = how.map_or(reason.clone(), |how| format!("{how}, {reason}"));
                 let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
                 (outcome, reason, staged.rows, ready, Some(staged), failed)
             }
@@ -154,15 +158,16 @@ impl<'a> Builder<'a> {
         let checked = current.properties.get(CHECKS) == Some(&check::hash(&rules));
         let failed = if checked { vec![] } else { check::failed(&self.planner, node, &rules, provider.clone()).await? };
         let data = current.properties.get(CONTENT).cloned().unwrap_or_else(|| current.version.to_string());
-        Ok((Ready { data, provider: Some(provider) }, failed))
+        Ok((Ready { data, provider: Some(provider), new: None }, failed))
     }
 
-    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
+    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version, the text how they were
+    /// made if that is worth a word.
     async fn construct(
         &self,
         node: &Node,
         fingerprint: &Fingerprint,
-    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
+    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>, Option<String>), ModelError> {
         let tables = self.tables(node).await?;
         let planned = self.planner.node(node, tables).await.map_err(first)?;
         let schema = stored_schema(&planned.schema());
@@ -170,9 +175,24 @@ impl<'a> Builder<'a> {
             (FINGERPRINT.to_owned(), fingerprint.hash()),
             (INPUTS.to_owned(), fingerprint.to_json()),
             (DATA.to_owned(), format!("run {}", self.context.run)),
+            (MADE.to_owned(), incremental::made(&self.planner, self.graph, node, self.context.run)),
         ]);
-        let mut staged = self.stage(node, planned, &schema, properties).await?;
         let current = self.context.current.get(&node.table);
+        let job = Job {
+            planner: &self.planner,
+            graph: self.graph,
+            context: self.context,
+            node,
+            planned: &planned,
+            schema: &schema,
+            properties: &properties,
+            built: self.new_files(),
+            clock_moved: fingerprint.clock_moved(current.and_then(|current| current.properties.get(INPUTS))),
+        };
+        let (mut staged, how) = match incremental::attempt(&job).await? {
+            Ok((staged, how)) => (staged, Some(how)),
+            Err(why) => (self.stage(node, planned, &schema, properties).await?, why),
+        };
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
         let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
@@ -182,7 +202,15 @@ impl<'a> Builder<'a> {
         if failed.is_empty() {
             staged.properties.insert(CHECKS.to_owned(), check::hash(&rules));
         }
-        Ok((same, Ready { data: staged.content.clone(), provider: Some(provider) }, staged, failed))
+        let changes = staged.edit.as_ref().map(|edit| edit.changes.clone()).unwrap_or_default();
+        let new = (!same).then(|| NewFiles { files: staged.files.clone(), changes });
+        Ok((same, Ready { data: staged.content.clone(), provider: Some(provider), new }, staged, failed, how))
+    }
+
+    /// What this run built so far.
+    fn new_files(&self) -> BTreeMap<TableName, NewFiles> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.iter().filter_map(|(table, ready)| Some((table.clone(), ready.new.clone()?))).collect()
     }
 
     fn rules(&self, node: &Node, provider: &Arc<dyn TableProvider>) -> Vec<Rule> {
@@ -279,36 +307,64 @@ impl<'a> Builder<'a> {
         schema: &SchemaRef,
         properties: BTreeMap<String, String>,
     ) -> Result<Staged, ModelError> {
-        let failed = |source: DataFusionError| {
-            let (table, path, memory) = (node.table.clone(), self.planner.path(node).to_owned(), is_memory(&source));
-            let source = Box::new(source);
-            if memory { ModelError::Memory { table, path, source } } else { ModelError::Run { table, path, source } }
-        };
-        let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
-            Some(source) if !is_memory(&error) => source.error(&error),
-            _ => failed(error),
-        })?;
-        let stream = execute_stream(physical, state.task_ctx()).map_err(failed)?;
-        // The store hands errors on in its own; the engine's is kept aside.
-        let cause: Arc<Mutex<Option<DataFusionError>>> = Arc::default();
-        let (kept, target) = (cause.clone(), schema.clone());
-        let batches: Batches = stream
-            .and_then(move |batch| {
-                let batch = RecordBatch::try_new(target.clone(), batch.columns().to_vec());
-                async move { Ok(batch?) }
-            })
-            .map_err(move |error| {
-                let text = error.to_string();
-                kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                text.into()
-            })
-            .boxed();
+        let Ran { batches, cause } = run(&self.planner, node, state, plan, schema).await?;
         let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
-        match cause.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(failed(error)),
+        match cause.take(&self.planner, node) {
+            Some(error) => Err(error),
             None => Ok(staged?),
         }
     }
+}
+
+/// The rows of a plan that runs.
+pub(super) struct Ran {
+    pub batches: Batches,
+    pub cause: Cause,
+}
+
+/// What ended the rows too early: the store hands errors on in its own, the engine's is kept aside.
+#[derive(Clone, Default)]
+pub(super) struct Cause(Arc<Mutex<Option<DataFusionError>>>);
+
+impl Cause {
+    pub fn take(&self, planner: &Planner<'_>, node: &Node) -> Option<ModelError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(|error| failed(planner, node, error))
+    }
+}
+
+/// Starts `plan`, which makes rows of `node`.
+pub(super) async fn run(
+    planner: &Planner<'_>,
+    node: &Node,
+    state: &SessionState,
+    plan: &LogicalPlan,
+    schema: &SchemaRef,
+) -> Result<Ran, ModelError> {
+    let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
+        Some(source) if !is_memory(&error) => source.error(&error),
+        _ => failed(planner, node, error),
+    })?;
+    let stream = execute_stream(physical, state.task_ctx()).map_err(|error| failed(planner, node, error))?;
+    let cause = Cause::default();
+    let (kept, target) = (cause.clone(), schema.clone());
+    let batches: Batches = stream
+        .and_then(move |batch| {
+            let batch = RecordBatch::try_new(target.clone(), batch.columns().to_vec());
+            async move { Ok(batch?) }
+        })
+        .map_err(move |error| {
+            let text = error.to_string();
+            kept.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            text.into()
+        })
+        .boxed();
+    Ok(Ran { batches, cause })
+}
+
+fn failed(planner: &Planner<'_>, node: &Node, source: DataFusionError) -> ModelError {
+    let (table, path, memory) = (node.table.clone(), planner.path(node).to_owned(), is_memory(&source));
+    let source = Box::new(source);
+    if memory { ModelError::Memory { table, path, source } } else { ModelError::Run { table, path, source } }
 }
 
 fn rows_of(version: &TableVersion) -> u64 {
@@ -326,7 +382,7 @@ fn is_memory(error: &DataFusionError) -> bool {
 }
 
 /// Tables do not say which columns are never null: checks do, and other engines need not enforce it.
-fn stored_schema(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true).with_metadata(Default::default()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -30,6 +30,12 @@ impl Fingerprint {
         serde_json::json!(self.parts).to_string()
     }
 
+    /// Whether the instant that the node sees is another one than `before`.
+    pub fn clock_moved(&self, before: Option<&String>) -> bool {
+        let before = before.and_then(|json| serde_json::from_str::<BTreeMap<String, String>>(json).ok()).unwrap_or_default();
+        self.parts.get(Self::CLOCK) != before.get(Self::CLOCK)
+    }
+
     /// Why these parts are not those of `before`, in words.
     pub fn difference(&self, before: Option<&String>) -> String {
         let Some(before) = before.and_then(|json| serde_json::from_str::<BTreeMap<String, String>>(json).ok()) else {

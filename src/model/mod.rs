@@ -12,6 +12,7 @@ mod evaluate;
 mod fingerprint;
 mod function;
 mod graph;
+mod incremental;
 mod plan;
 mod session;
 mod statement;
@@ -44,6 +45,8 @@ pub struct BuildContext<'a> {
     /// Current versions of all contracts and models (the last cut's), to skip what cannot have changed.
     pub current: BTreeMap<TableName, TableVersion>,
     pub memory_limit_bytes: usize,
+    /// Builds every wanted node whole, also those whose inputs did not change.
+    pub full: bool,
 }
 
 /// What a build made; nothing of it is visible before `Store::publish`.

@@ -194,6 +194,7 @@ impl Hub {
             pinned,
             current: self.current(last.as_ref(), graph).await?,
             memory_limit_bytes: self.project.memory_limit_bytes,
+            full: running.options.full,
         };
         let built = model::build(&self.project, graph, targets, context, &Models(running.options.progress)).await?;
         let Built { mut staged, unchanged, models, failed_checks } = built;

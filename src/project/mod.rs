@@ -32,7 +32,7 @@ use crate::base::{Secret, TableName};
 pub use connector::{Connector, Protocol, Write};
 pub use contract::{Column, Contract};
 pub use error::ProjectError;
-pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
+pub use model::{Check, Grain, Incremental, Kpi, Model, Severity, SqlFile};
 pub use pipeline::{Limits, Missed, Mode, Overlap, Pipeline, Schedule, WriteRule};
 pub use source_files::bucket_options;
 pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};

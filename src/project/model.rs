@@ -1,9 +1,10 @@
 //! Models: `select` files with a `--!` TOML header.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::problems::Problems;
-use super::section::{Document, Entry, Section};
+use super::section::{Document, Entry, Located, Section};
 use super::text;
 use crate::base::{TableName, nearest};
 
@@ -26,6 +27,7 @@ pub struct Model {
     pub key: Vec<String>,
     /// How often `now()` and `current_date` change what the model yields; it may not use them without saying so.
     pub clock: Option<Grain>,
+    pub incremental: Option<Incremental>,
     pub checks: Vec<Check>,
     /// Present in `sql/kpi` only.
     pub kpi: Option<Kpi>,
@@ -55,6 +57,19 @@ pub enum Grain {
     Hour,
     Day,
     Month,
+}
+
+/// How a model is kept up to date without computing all of its rows again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incremental {
+    /// Rows with a key that occurs in changed rows of an input are computed again.
+    Key,
+    /// Rows of changed intervals are computed again; where changes are not known, those of `lookback` before the latest row and later.
+    Interval {
+        /// A column of days or instants.
+        column: String,
+        lookback: Duration,
+    },
 }
 
 /// How a KPI is shown. The model yields `day date`, any text dimensions, `numerator double`, `denominator double`; over any set of rows the
@@ -97,6 +112,7 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
         header.required("key", example, (!key.is_empty()).then_some(()));
     }
     let clock = header.word("clock");
+    let incremental = header.table("incremental").and_then(|section| read_incremental(section, &key));
     let checks = header.items("checks").into_iter().filter_map(|entry| read_check(&entry, &header)).collect();
     let kpi_section = header.table("kpi");
     if let Some(section) = kpi_section.as_ref().filter(|_| table.schema != "kpi") {
@@ -119,7 +135,16 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
         return None;
     }
     let key = key.into_iter().map(|column| column.value).collect();
-    Some(Model { table: table.clone(), file: file.clone(), description: description?.value, key, clock, checks, kpi })
+    Some(Model {
+        table: table.clone(),
+        file: file.clone(),
+        description: description?.value,
+        key,
+        clock,
+        incremental,
+        checks,
+        kpi,
+    })
 }
 
 /// The header must be one block, and nothing but comments may stand before it.
@@ -158,6 +183,32 @@ fn read_check(entry: &Entry, header: &Section) -> Option<Check> {
         return None;
     }
     Some(Check { expression: expression.value, severity })
+}
+
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    Key,
+    Interval,
+}
+
+fn read_incremental(section: Section, key: &[Located<String>]) -> Option<Incremental> {
+    let by: By = section.required("by", "\"key\" or \"interval\"", section.word("by"))?;
+    let incremental = match by {
+        By::Key if key.is_empty() => {
+            let hint = "add --! key = [\"order_id\"], the columns that identify a row";
+            section.problem(section.line, "by = \"key\" needs the model's key", Some(hint.into()));
+            None
+        }
+        By::Key => Some(Incremental::Key),
+        By::Interval => {
+            let column = section.required("column", "\"day\", a column of days or instants", section.text("column"));
+            let lookback = section.parsed("lookback", text::duration).map_or(Duration::ZERO, |lookback| lookback.value);
+            column.map(|column| Incremental::Interval { column: column.value, lookback })
+        }
+    };
+    section.finish();
+    incremental
 }
 
 #[derive(Clone, Copy, serde::Deserialize)]

@@ -1,0 +1,151 @@
+//! Writing the next content of a table as an edit of the one it has: rows that are chosen go, others come in their place, the rest stays where it is.
+//!
+//! Nobody sees it before the run is published. What comes back unchanged is no change: neither is it written, nor does the change feed tell it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::base::time::now;
+use crate::base::{RunId, failpoint};
+
+use super::cut::CONTENT;
+use super::diff::{Diff, Rules};
+use super::incoming::{Files, Incoming, Intake};
+use super::join::{Entry, Join};
+use super::keyed::Keyed;
+use super::merge::Content;
+use super::place::Place;
+use super::stage::{content_parts, content_text};
+use super::stored::{Expected, KeySet, Stored};
+use super::upsert::{Upsert, Written};
+use super::{Batches, Chosen, Edit, Staged, Store, StoreError, TableVersion, types};
+
+/// What of a table a run replaces.
+pub struct Replacement<'a> {
+    pub base: &'a TableVersion,
+    /// Columns by which a row is found again that stays or changes. Without any, all chosen rows go and all others come.
+    pub key: &'a [String],
+    /// Rows that go, unless they come again.
+    pub chosen: Arc<Chosen>,
+    /// All chosen rows of the next content, with the table's columns.
+    pub rows: Batches,
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Store {
+    /// Writes what a replacement changes. [`StoreError::DuplicateKey`] if two different rows come with one key.
+    pub async fn stage_replaced(&self, run: RunId, replacement: Replacement<'_>) -> Result<Staged, StoreError> {
+        let Replacement { base, key, chosen, rows, properties } = replacement;
+        let (name, schema) = (base.table.to_string(), base.schema.clone());
+        let known = base.properties.get(CONTENT).and_then(|text| Some((text, content_parts(text)?)));
+        let Some((base_content, (base_rows, base_sum))) = known else {
+            return Err(StoreError::Malformed { what: format!("{CONTENT} of table {name}") });
+        };
+        let columns: Vec<String> =
+            if key.is_empty() { chosen.columns().into_iter().map(str::to_owned).collect() } else { key.to_vec() };
+        let positions = columns.iter().map(|column| schema.index_of(column)).collect::<Result<Vec<_>, _>>();
+        let positions = positions.map_err(|source| StoreError::Arrow { table: name.clone(), what: "find its key", source })?;
+        let all = schema.fields().iter().map(|field| field.name().as_str());
+        let keyed = Arc::new(Keyed::new(&name, schema.clone(), positions, all)?);
+        let stem = format!("{}/s-{run}-{}", Place::table_folder(&base.table), uuid::Uuid::new_v4().simple());
+        let files = Files { store: Arc::clone(&self.place.folder), table: name.clone(), stem, schema: schema.clone() };
+        failpoint::hit("stage.file.before");
+        let edited = self.edit(base, files.clone(), keyed, !key.is_empty(), chosen, rows).await;
+        let (written, diff) = match edited {
+            Ok(edited) => edited,
+            Err(error) => {
+                self.discard(&files).await;
+                return Err(error);
+            }
+        };
+        failpoint::hit("stage.file.after");
+        let is_removed = |path: &str| written.remove.iter().any(|file| file.path == path);
+        let mut files: Vec<_> = base.files.iter().filter(|file| !is_removed(&file.path)).cloned().collect();
+        files.extend(written.add);
+        let rows = base_rows + diff.inserted - diff.gone;
+        let schema_json = types::to_delta(&schema);
+        let content = content_text(rows, base_sum.wrapping_add(diff.content), &schema_json);
+        let edit = Some(Edit { base_content: base_content.clone(), changes: written.changes });
+        Ok(Staged { table: name, schema_json, files, rows, content, properties, edit })
+    }
+
+    async fn edit(
+        &self,
+        base: &TableVersion,
+        files: Files,
+        keyed: Arc<Keyed>,
+        is_keyed: bool,
+        chosen: Arc<Chosen>,
+        rows: Batches,
+    ) -> Result<(Written, Difference), StoreError> {
+        let spill_folder = self.control.path().parent().unwrap_or(Path::new("."));
+        let join = Arc::new(Mutex::new(Join::new(spill_folder, self.limits.join_bytes)));
+        let intake = Arc::new(Replacing { keyed: keyed.clone(), join: is_keyed.then(|| join.clone()), read: Mutex::default() });
+        let incoming = Incoming::drain(files.clone(), vec![rows], self.limits.rows_bytes, intake.clone()).await?;
+        let mut stored = Stored::new(files.clone(), keyed.clone(), base.files.clone(), self.limits.rows_bytes);
+        let candidates = (0..base.files.len()).filter(|file| chosen.may_be_in(&base.files[*file])).collect();
+        stored.expected = Expected::Chosen(chosen);
+        let stored = Arc::new(stored);
+        stored.probe(candidates, KeySet::default(), &join).await?;
+        let join = std::mem::replace(&mut *join.lock().unwrap_or_else(PoisonError::into_inner), Join::new(spill_folder, 0));
+        let mut diff = Diff::of(&keyed.table, join, Rules::default()).await?;
+        if !is_keyed {
+            let read = *intake.read.lock().unwrap_or_else(PoisonError::into_inner);
+            diff = diff.and(Diff::all(incoming.all(), read.sum));
+        }
+        if let Some(clash) = diff.clash {
+            let row = incoming.pick([clash].into_iter().collect()).await?;
+            let key = row.batches.iter().map(|batch| keyed.describe(batch, 0)).collect();
+            return Err(StoreError::DuplicateKey { table: keyed.table.clone(), key });
+        }
+        let difference = Difference { inserted: diff.inserted.count(), gone: diff.gone.count(), content: diff.content };
+        let upsert = Upsert {
+            table: base.table.clone(),
+            files,
+            deleted: None,
+            stored,
+            incoming,
+            diff,
+            limits: self.limits,
+            at: now(),
+            widened: false,
+            deletion_vectors: false,
+        };
+        Ok((upsert.write().await?, difference))
+    }
+}
+
+/// What an edit does to the count of rows and the sum of their hashes.
+struct Difference {
+    inserted: u64,
+    gone: u64,
+    content: u128,
+}
+
+/// Makes rows of a statement rows of the table, and adds them to the join if they have a key.
+struct Replacing {
+    keyed: Arc<Keyed>,
+    join: Option<Arc<Mutex<Join>>>,
+    read: Mutex<Content>,
+}
+
+impl Intake for Replacing {
+    fn take(&self, part: u32, position: u32, batch: &RecordBatch) -> Result<RecordBatch, StoreError> {
+        let schema: &SchemaRef = &self.keyed.schema;
+        let batch = types::by_position(&self.keyed.table, batch, schema)?;
+        let rows = self.keyed.row_hashes(&batch)?;
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).add(&rows);
+        if let Some(join) = &self.join {
+            let keys = self.keyed.key_hashes(&batch)?;
+            let mut join = join.lock().unwrap_or_else(PoisonError::into_inner);
+            for ((key, row), position) in keys.into_iter().zip(rows).zip(position..) {
+                join.push(Entry::read(key, row, part, position))?;
+            }
+        }
+        Ok(batch)
+    }
+}
