@@ -40,9 +40,9 @@ const INPUTS: &str = "loopline.inputs";
 /// Property: hash of the checks that the rows passed.
 const CHECKS: &str = "loopline.checks";
 /// Property: hash of the rows; set by the store.
-const CONTENT: &str = "loopline.content";
+pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
-const DATA: &str = "loopline.data";
+pub(super) const DATA: &str = "loopline.data";
 
 /// Builds `targets` and everything they need; skips what cannot have changed.
 pub async fn build(
@@ -142,7 +142,11 @@ impl<'a> Builder<'a> {
             _ => {
                 let reason = fingerprint.difference(current.and_then(|current| current.properties.get(INPUTS)));
                 let (same, ready, staged, failed, how) = self.construct(node, &fingerprint).await?;
-                let reason = how.map_or(reason.clone(), |how| format!("{how}, {reason}"));
+                let reason = match how {
+                    _ if self.context.full => "full: asked for".to_owned(),
+                    Some(how) => format!("{how}, {reason}"),
+                    None => reason,
+                };
                 let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
                 (outcome, reason, staged.rows, ready, Some(staged), failed)
             }

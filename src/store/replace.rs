@@ -149,3 +149,82 @@ impl Intake for Replacing {
         Ok(batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use futures::TryStreamExt;
+
+    use super::super::testing::*;
+    use super::*;
+
+    const ITEMS: &str = "erp.items";
+
+    async fn publish(bench: &Bench, run: i64, staged: Staged) {
+        bench.store.publish(RunId(run), instant(run), vec![staged], BTreeMap::new()).await.unwrap();
+    }
+
+    async fn replace(bench: &Bench, run: i64, key: &[String], ids: &[i64], rows: &[(i64, &str)]) -> Result<Staged, StoreError> {
+        let base = bench.table(ITEMS).await;
+        let ids = orders(&ids.iter().map(|id| (*id, "")).collect::<Vec<_>>()).project(&[0]).unwrap();
+        let chosen = Arc::new(Chosen::new(ids.schema(), &[ids], None).unwrap());
+        let replacement = Replacement { base: &base, key, chosen, rows: stream(vec![orders(rows)]), properties: BTreeMap::new() };
+        bench.store.stage_replaced(RunId(run), replacement).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_changes_is_replaced_and_told() {
+        for key in [vec!["id".to_owned()], vec![]] {
+            let bench = Bench::new().await;
+            let rows = orders(&[(1, "a"), (2, "b"), (3, "c"), (4, "d")]);
+            let whole =
+                bench.store.stage(RunId(1), &name(ITEMS), rows.schema(), stream(vec![rows]), BTreeMap::new()).await.unwrap();
+            publish(&bench, 1, whole).await;
+            // 5 was chosen and is not there, 2 comes back as it was.
+            let staged = replace(&bench, 2, &key, &[2, 3, 4, 5], &[(2, "b"), (3, "C"), (6, "f")]).await.unwrap();
+            let all = orders(&[(6, "f"), (1, "a"), (2, "b"), (3, "C")]);
+            let whole =
+                bench.store.stage(RunId(9), &name(ITEMS), all.schema(), stream(vec![all]), BTreeMap::new()).await.unwrap();
+            assert_eq!((&staged.content, staged.rows), (&whole.content, 4));
+            publish(&bench, 2, staged).await;
+            assert_eq!(bench.rows(ITEMS).await, ["1|a", "2|b", "3|C", "6|f"]);
+            let feed = bench.store.changes(&name(ITEMS), 0, 1).await.unwrap();
+            let mut feed: Vec<String> = feed.try_collect::<Vec<_>>().await.unwrap().iter().flat_map(lines).collect();
+            feed.sort();
+            let told: &[&str] = match key.is_empty() {
+                false => &["3|C|update_postimage|1", "3|c|update_preimage|1", "4|d|delete|1", "6|f|insert|1"],
+                true => &["2|b|delete|1", "2|b|insert|1", "3|C|insert|1", "3|c|delete|1", "4|d|delete|1", "6|f|insert|1"],
+            };
+            assert_eq!(feed, told);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_change_keeps_every_file() {
+        let bench = Bench::new().await;
+        let rows = orders(&[(1, "a"), (2, "b")]);
+        let whole = bench.store.stage(RunId(1), &name(ITEMS), rows.schema(), stream(vec![rows]), BTreeMap::new()).await.unwrap();
+        publish(&bench, 1, whole).await;
+        for (run, key, ids) in [(2, vec!["id".to_owned()], vec![2]), (3, vec![], vec![]), (4, vec![], vec![1, 2])] {
+            let kept = if ids.len() == 2 { vec![(1, "a"), (2, "b")] } else { vec![(2, "b")] };
+            let rows = if ids.is_empty() { &[] } else { kept.as_slice() };
+            let mut staged = replace(&bench, run, &key, &ids, rows).await.unwrap();
+            staged.properties.insert("loopline.fingerprint".into(), run.to_string());
+            publish(&bench, run, staged).await;
+            assert_eq!(bench.rows(ITEMS).await, ["1|a", "2|b"]);
+            assert_eq!(bench.table(ITEMS).await.properties["loopline.data"], "run 1");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn two_rows_with_one_key_are_refused() {
+        let bench = Bench::new().await;
+        let rows = orders(&[(1, "a")]);
+        let whole = bench.store.stage(RunId(1), &name(ITEMS), rows.schema(), stream(vec![rows]), BTreeMap::new()).await.unwrap();
+        publish(&bench, 1, whole).await;
+        let refused = replace(&bench, 2, &["id".into()], &[1], &[(1, "b"), (1, "c")]).await.unwrap_err();
+        assert_eq!(refused.to_string(), "table erp.items: two different rows have the key id = 1");
+    }
+}

@@ -10,16 +10,13 @@ use datafusion::logical_expr::{LogicalPlan, TableScan};
 
 use super::{Job, NewFiles, Whole};
 use crate::base::TableName;
+use crate::model::build::{CONTENT, DATA, stored_schema};
 use crate::model::table::Files;
 use crate::store::{Changed, Cut, DataFile, TableVersion};
 
 /// Reading more than this share of the inputs to learn what changed does not pay, in per cent; what is small is read anyway.
 const READ_MAX_PERCENT: u64 = 30;
 const READ_ANYWAY_BYTES: u64 = 4 << 20;
-
-/// What is committed with the rows of pulled tables and of models, and differs if they do.
-const DATA: &str = "loopline.data";
-const CONTENT: &str = "loopline.content";
 
 /// A table whose rows changed.
 pub(super) struct Input {
@@ -39,12 +36,12 @@ pub(super) fn table_of(scan: &TableScan) -> Option<TableName> {
 /// The inputs of `plan` that are not as they were in `cut`.
 pub(super) async fn changed(job: &Job<'_>, plan: &LogicalPlan, cut: &Cut) -> Result<Inputs, Whole> {
     let (mut inputs, mut read_bytes, mut all_bytes) = (Inputs::new(), 0, 0);
-    for table in tables(plan)? {
+    for (table, schema) in tables(plan)? {
         let now = job.context.pinned.get(&table).or_else(|| job.context.current.get(&table));
         let built = job.built.get(&table);
         all_bytes += bytes(built.map_or_else(|| now.map_or(&[][..], |now| &now.files), |built| &built.files));
         let found = match (now, cut.tables.get(&table)) {
-            (Some(now), Some(version)) => one(job, now, built, *version).await?,
+            (Some(now), Some(version)) => one(job, now, built, *version, &schema).await?,
             // A table that never had a row.
             (None, None) if built.is_none() => None,
             _ => return Err(Whole::because(format!("{table} is new"))),
@@ -62,7 +59,13 @@ pub(super) async fn changed(job: &Job<'_>, plan: &LogicalPlan, cut: &Cut) -> Res
     Ok(inputs)
 }
 
-async fn one(job: &Job<'_>, now: &TableVersion, built: Option<&NewFiles>, version: u64) -> Result<Option<Input>, Whole> {
+async fn one(
+    job: &Job<'_>,
+    now: &TableVersion,
+    built: Option<&NewFiles>,
+    version: u64,
+    schema: &SchemaRef,
+) -> Result<Option<Input>, Whole> {
     let (store, table) = (job.context.store, &now.table);
     let gone = |error| Whole::because(format!("version {version} of {table} is no longer kept ({error})"));
     let before = store.at(table, version).await.map_err(gone)?;
@@ -71,7 +74,7 @@ async fn one(job: &Job<'_>, now: &TableVersion, built: Option<&NewFiles>, versio
     if built.is_none() && (now.version == before.version || same(if is_model { CONTENT } else { DATA })) {
         return Ok(None);
     }
-    if before.schema != now.schema {
+    if stored_schema(&before.schema) != stored_schema(schema) {
         return Err(Whole::because(format!("the columns of {table} changed")));
     }
     // What this run wrote itself has no versions yet.
@@ -86,7 +89,7 @@ async fn one(job: &Job<'_>, now: &TableVersion, built: Option<&NewFiles>, versio
         changed.added.extend(new.added);
     }
     let before_files = Arc::new(Files::of(&before));
-    Ok(Some(Input { before: before_files, schema: now.schema.clone(), changed }))
+    Ok(Some(Input { before: before_files, schema: schema.clone(), changed }))
 }
 
 fn between(before: &[DataFile], now: &[DataFile]) -> Changed {
@@ -101,11 +104,12 @@ fn bytes(files: &[DataFile]) -> u64 {
     files.iter().map(|file| file.size_bytes).sum()
 }
 
-fn tables(plan: &LogicalPlan) -> Result<BTreeSet<TableName>, DataFusionError> {
-    let mut tables = BTreeSet::new();
+/// The tables that `plan` reads, with all of their columns.
+fn tables(plan: &LogicalPlan) -> Result<BTreeMap<TableName, SchemaRef>, DataFusionError> {
+    let mut tables = BTreeMap::new();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            tables.extend(table_of(scan));
+            tables.extend(table_of(scan).map(|table| (table, scan.source.schema())));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -94,7 +94,10 @@ impl Locality<'_> {
             return Err(Whole::because(format!("{} comes from the optional side of an outer join", column.name)));
         }
         if join.on.is_empty() {
-            return Err(Whole::because(format!("{} is joined without an equality", self.names(this)?)));
+            return Err(Whole::because(format!(
+                "every row depends on {}, by a subquery or a join without an equality",
+                self.names(this)?
+            )));
         }
         // Follow the columns of this side and those it is joined by; the other side's rows are found by these.
         let own: Vec<&Column> = columns.into_iter().filter(|column| is_of(this, column)).collect();

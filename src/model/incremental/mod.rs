@@ -25,10 +25,10 @@ use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::physical_plan::{collect, execute_stream};
 use datafusion::scalar::ScalarValue;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use self::local::{Locality, unit};
-use super::build::{Ran, run, stored_schema};
+use super::build::{CONTENT, Cause, run, stored_schema};
 use super::contract::source_key;
 use super::fingerprint::{definition, hex};
 use super::graph::{Graph, Node, NodeKind};
@@ -37,7 +37,7 @@ use super::table::Files;
 use super::{BuildContext, ModelError};
 use crate::base::{RunId, TableName};
 use crate::project::Incremental;
-use crate::store::{Chosen, Cut, DataFile, Replacement, Staged, StoreError, TableVersion};
+use crate::store::{Batches, Chosen, Cut, DataFile, Replacement, Staged, StoreError, TableVersion};
 
 /// Property of a table version: the run that built it, and a hash of what it was built by.
 pub(super) const MADE: &str = "loopline.made";
@@ -155,10 +155,8 @@ impl Job<'_> {
 
     async fn attempt(&self) -> Result<(Staged, String), Whole> {
         let current = self.context.current.get(&self.node.table).ok_or(Whole::Plainly)?;
-        let way = self.way(current).ok_or(Whole::Plainly)?;
-        if self.context.full {
-            return Err(Whole::because("asked for"));
-        }
+        let way = self.way(current).filter(|_| !self.context.full).ok_or(Whole::Plainly)?;
+        let base = self.newest(current).await?;
         let run = self.last_built(current)?;
         if self.node.sources.iter().any(|source| !source.select.decisions.is_empty()) {
             return Err(Whole::because("decision functions read whole tables"));
@@ -180,8 +178,16 @@ impl Job<'_> {
             Some(lookback) => Some(self.start(current, &way.units[0], lookback).await?),
             None => None,
         };
-        let staged = self.replace(&plan, &way, current, &units, &values, from).await?;
+        let staged = self.replace(&plan, &way, &base, &units, &values, from).await?;
         Ok((staged, told(&way, &units, &values, from.is_some(), note, current)))
+    }
+
+    /// The same rows in the files of now, which maintenance may have put together since.
+    async fn newest(&self, current: &TableVersion) -> Result<TableVersion, Whole> {
+        let content = |version: &TableVersion| version.properties.get(CONTENT).cloned();
+        let latest = self.context.store.latest(&self.node.table).await?;
+        let same = latest.filter(|latest| content(latest) == content(current) && latest.schema == current.schema);
+        Ok(same.unwrap_or_else(|| current.clone()))
     }
 
     /// The run whose inputs the current rows were made from.
@@ -313,20 +319,21 @@ impl Job<'_> {
             }
             _ => restrict::restrict(&self.planned.state, plan.clone(), &columns, values, from)?,
         };
-        let Ran { batches, cause } = run(self.planner, self.node, &self.planned.state, &plan, self.schema)
-            .await
-            .map_err(|error| if let ModelError::Memory { .. } = error { out_of_memory() } else { Whole::Failed(error) })?;
+        let (mut rows, mut cause): (Batches, _) = (futures::stream::empty().boxed(), Cause::default());
+        if !values.is_empty() || from.is_some() {
+            let ran = run(self.planner, self.node, &self.planned.state, &plan, self.schema).await.map_err(otherwise)?;
+            (rows, cause) = (ran.batches, ran.cause);
+        }
         let (filter, table) = (chosen.clone(), self.node.table.to_string());
-        let rows = batches.and_then(move |batch| {
+        let rows = rows.and_then(move |batch| {
             let kept = filter.holds(&table, &batch).map_err(Into::into);
             std::future::ready(kept.and_then(|kept| Ok(filter_record_batch(&batch, &kept.into())?)))
         });
-        let replacement =
-            Replacement { base: current, key: &way.key, chosen, rows: Box::pin(rows), properties: self.properties.clone() };
+        let (key, properties) = (way.key.as_slice(), self.properties.clone());
+        let replacement = Replacement { base: current, key, chosen, rows: rows.boxed(), properties };
         let staged = self.context.store.stage_replaced(self.context.run, replacement).await;
         match (staged, cause.take(self.planner, self.node)) {
-            (_, Some(ModelError::Memory { .. })) => Err(out_of_memory()),
-            (_, Some(error)) => Err(Whole::Failed(error)),
+            (_, Some(error)) => Err(otherwise(error)),
             // A full build shows all rows that have this key.
             (Err(StoreError::DuplicateKey { key, .. }), None) => Err(Whole::because(format!("several rows have the key {key}"))),
             (staged, None) => Ok(staged?),
@@ -334,8 +341,10 @@ impl Job<'_> {
     }
 }
 
-fn out_of_memory() -> Whole {
-    Whole::because("out of memory with less than all rows")
+/// A full build may do, or tell better what is wrong.
+fn otherwise(error: ModelError) -> Whole {
+    tracing::debug!(cause = %error, "an incremental build failed");
+    Whole::because("computing some rows failed")
 }
 
 fn rows_of(files: &[DataFile]) -> u64 {
