@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::cast;
 use datafusion::datasource::provider_as_source;
@@ -284,7 +284,7 @@ impl Job<'_> {
         match latest.data_type() {
             DataType::Date32 => {
                 let days = lookback.as_secs().div_ceil(86_400);
-                Ok(i64::from(latest.as_primitive::<Int32Type>().value(0)).saturating_sub_unsigned(days))
+                Ok(i64::from(latest.as_primitive::<Date32Type>().value(0)).saturating_sub_unsigned(days))
             }
             DataType::Timestamp(..) => {
                 let micros = cast(latest, &DataType::Int64).map_err(DataFusionError::from)?;
