@@ -8,6 +8,7 @@ use crate::store::RunOutcome;
 use super::Done;
 use super::context::Context;
 use super::format::{Table, bytes, count, counted, minute, span};
+use super::schedules::table as schedules;
 use super::summary::left_out;
 
 /// Shows where the loop stands: systems and how fresh they are, runs, changes, what is due next
@@ -38,7 +39,7 @@ fn text(status: &Status, width: Option<usize>) -> String {
         status.pulls.iter().filter_map(|pull| left_out(&pull.system, &pull.stream, pull.discarded_rows, pull.discarded_values));
     let left_out: Vec<String> = left_out.collect();
     parts.extend((!left_out.is_empty()).then(|| left_out.join("\n")));
-    let tables = [runs(status), changes(status), due(status)];
+    let tables = [runs(status), changes(status), schedules(&status.schedules)];
     parts.extend(tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width)));
     parts.extend(upkeep(status));
     parts.join("\n\n")
@@ -110,14 +111,6 @@ fn changes(status: &Status) -> Table {
         for (state, number) in states.iter().filter(|(_, number)| **number > 0) {
             table.row(vec![kind.clone(), state.clone(), count(*number)]);
         }
-    }
-    table
-}
-
-fn due(status: &Status) -> Table {
-    let mut table = Table::new(&["pipeline", "due next"]);
-    for (pipeline, at) in &status.due {
-        table.row(vec![pipeline.clone(), at.map_or_else(|| "by hand".to_owned(), minute)]);
     }
     table
 }

@@ -9,11 +9,18 @@ mod contract;
 mod engine;
 mod error;
 mod evaluate;
+mod explain;
 mod fingerprint;
 mod function;
 mod graph;
 mod incremental;
+mod lineage;
+mod meter;
+mod order;
 mod plan;
+mod preview;
+mod runs_table;
+mod select;
 mod session;
 mod statement;
 mod table;
@@ -32,7 +39,13 @@ use crate::store::{Staged, Store, TableVersion};
 pub use build::build;
 pub use error::ModelError;
 pub use evaluate::evaluate;
+pub use explain::{ExplainRequest, Explanation, Operator, explain};
+pub use fingerprint::Cause;
 pub use graph::{Graph, Node, NodeKind};
+pub use lineage::{Branch, ColumnLineage, ColumnName, How, Lineage, TableKind, TableLineage, Way};
+pub use preview::{Action, TablePreview, Versions, changed, preview};
+pub use runs_table::model_runs_batch;
+pub use select::select;
 pub use session::Reader;
 
 /// What a build reads and when.
@@ -68,6 +81,30 @@ pub struct ModelRun {
     pub reason: String,
     pub rows: u64,
     pub seconds: f64,
+    /// What was written, in files.
+    pub bytes: u64,
+    /// What did not fit into memory and went to disk.
+    pub spilled_bytes: u64,
+    /// The most that the statement held of the memory pool.
+    pub peak_memory_bytes: u64,
+    /// How often it was run: again after a fault that may pass, or when it did not fit into memory.
+    pub tries: u32,
+}
+
+impl ModelRun {
+    pub(crate) fn new(table: &TableName, outcome: ModelOutcome, reason: String) -> Self {
+        Self {
+            table: table.to_string(),
+            outcome,
+            reason,
+            rows: 0,
+            seconds: 0.0,
+            bytes: 0,
+            spilled_bytes: 0,
+            peak_memory_bytes: 0,
+            tries: 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -77,6 +114,8 @@ pub enum ModelOutcome {
     /// Built, and its rows are the same as before: what reads it need not be built.
     Same,
     Skipped,
+    /// It could not be built; the reason says why.
+    Failed,
 }
 
 /// A check that did not hold.
@@ -92,5 +131,8 @@ pub struct FailedCheck {
 
 /// Called as a build goes on, for progress bars.
 pub trait Progress: Send + Sync {
+    /// A table is not skipped: it is being built from now on.
+    fn started(&self, _table: &TableName) {}
+    /// A table is done, or failed; `done` of `total` are.
     fn model(&self, run: &ModelRun, done: usize, total: usize);
 }

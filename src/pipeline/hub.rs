@@ -12,6 +12,7 @@ use crate::project::{Pipeline, Project};
 use crate::store::{Cut, Lease, Store};
 use crate::writeback::Writeback;
 
+use super::live::Live;
 use super::progress::{Cancel, Progress};
 use super::{PipelineError, Silent};
 
@@ -31,6 +32,7 @@ pub struct Hub {
     lease: Option<Lease>,
     /// Held by whatever writes, so that runs of one process never overlap.
     pub(super) busy: Mutex<()>,
+    pub(super) live: Live,
 }
 
 /// How to run, apart from what the pipeline says.
@@ -69,7 +71,7 @@ impl Hub {
                 Some(lease)
             }
         };
-        Ok(Self { project, store, lease, busy: Mutex::new(()) })
+        Ok(Self { project, store, lease, busy: Mutex::new(()), live: Live::default() })
     }
 
     /// The plant's current instant: the project's clock file, else the wall clock.

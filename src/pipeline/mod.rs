@@ -17,8 +17,11 @@ mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod lineage;
+mod live;
 mod maintain;
 mod omitted;
+mod preview;
 mod progress;
 mod pull;
 mod report;
@@ -29,11 +32,13 @@ mod trace;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use live::LiveRun;
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use pull::{Flow, Verification};
 pub use report::{
     CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
 };
+pub use schedule::ScheduleStatus;
 pub use status::{Freshness, Status};
 pub use trace::LotTrace;

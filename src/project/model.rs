@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::problems::Problems;
 use super::section::{Document, Entry, Located, Section};
+use super::selector::Selector;
 use super::text;
 use crate::base::{TableName, nearest};
 
@@ -29,6 +30,8 @@ pub struct Model {
     pub clock: Option<Grain>,
     pub incremental: Option<Incremental>,
     pub checks: Vec<Check>,
+    /// Words by which selectors name groups of models: `tag:nightly`.
+    pub tags: Vec<String>,
     /// Present in `sql/kpi` only.
     pub kpi: Option<Kpi>,
 }
@@ -114,6 +117,10 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
     let clock = header.word("clock");
     let incremental = header.table("incremental").and_then(|section| read_incremental(section, &key));
     let checks = header.items("checks").into_iter().filter_map(|entry| read_check(&entry, &header)).collect();
+    let tags = header.texts("tags").unwrap_or_default();
+    for tag in tags.iter().filter(|tag| Selector::parse(&format!("tag:{}", tag.value)).is_err()) {
+        header.problem(tag.line, format!("tags: \"{}\" is not a word", tag.value), Some("letters, digits, _ and -".into()));
+    }
     let kpi_section = header.table("kpi");
     if let Some(section) = kpi_section.as_ref().filter(|_| table.schema != "kpi") {
         section.problem(
@@ -134,7 +141,8 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
     if problems.count() > found_before {
         return None;
     }
-    let key = key.into_iter().map(|column| column.value).collect();
+    let texts = |texts: Vec<Located<String>>| texts.into_iter().map(|text| text.value).collect();
+    let (key, tags) = (texts(key), texts(tags));
     Some(Model {
         table: table.clone(),
         file: file.clone(),
@@ -143,6 +151,7 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
         clock,
         incremental,
         checks,
+        tags,
         kpi,
     })
 }

@@ -26,6 +26,7 @@ mod forget;
 mod hash;
 mod incoming;
 mod join;
+mod journal;
 mod keyed;
 mod land;
 #[cfg(test)]
@@ -42,6 +43,7 @@ mod retain;
 mod rewrite;
 #[cfg(test)]
 mod rivals;
+mod schedules;
 mod sort;
 mod stage;
 mod state;
@@ -52,6 +54,7 @@ mod testing;
 mod types;
 mod upsert;
 mod vector;
+mod view;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -68,7 +71,7 @@ use crate::base::{RunId, TableName};
 use crate::project::Project;
 
 pub use control::{Control, RunOutcome, RunRecord};
-pub use error::StoreError;
+pub use error::{StoreError, retry_after};
 use place::Place;
 pub use pulls::{PullKind, PullRecord};
 pub use pulls_table::pulls_schema;
@@ -81,9 +84,11 @@ pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
 pub use replace::Replacement;
 pub use retain::{Keep, Keeping, Trimmed};
+pub use schedules::{Paused, ScheduleState};
 pub use state::ChangeState;
 pub use types::wider as wider_type;
 pub use vector::DeletionVector;
+pub use view::View;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;

@@ -37,7 +37,7 @@ pub(super) fn table_of(scan: &TableScan) -> Option<TableName> {
 pub(super) async fn changed(job: &Job<'_>, plan: &LogicalPlan, cut: &Cut) -> Result<Inputs, Whole> {
     let (mut inputs, mut read_bytes, mut all_bytes) = (Inputs::new(), 0, 0);
     for (table, schema) in tables(plan)? {
-        let now = job.context.pinned.get(&table).or_else(|| job.context.current.get(&table));
+        let now = job.builder.context.pinned.get(&table).or_else(|| job.builder.context.current.get(&table));
         let built = job.built.get(&table);
         all_bytes += bytes(built.map_or_else(|| now.map_or(&[][..], |now| &now.files), |built| &built.files));
         let found = match (now, cut.tables.get(&table)) {
@@ -66,11 +66,11 @@ async fn one(
     version: u64,
     schema: &SchemaRef,
 ) -> Result<Option<Input>, Whole> {
-    let (store, table) = (job.context.store, &now.table);
+    let (store, table) = (job.builder.context.store, &now.table);
     let gone = |error| Whole::because(format!("version {version} of {table} is no longer kept ({error})"));
     let before = store.at(table, version).await.map_err(gone)?;
     let same = |name: &str| now.properties.get(name).is_some_and(|value| before.properties.get(name) == Some(value));
-    let is_model = job.graph.node(table).is_some();
+    let is_model = job.builder.graph.node(table).is_some();
     if built.is_none() && (now.version == before.version || same(if is_model { CONTENT } else { DATA })) {
         return Ok(None);
     }

@@ -28,18 +28,18 @@ use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 
 use self::local::{Locality, unit};
-use super::build::{CONTENT, Cause, run, stored_schema};
+use super::ModelError;
+use super::build::{Builder, CONTENT, stored_schema};
 use super::contract::source_key;
-use super::fingerprint::{definition, hex};
-use super::graph::{Graph, Node, NodeKind};
-use super::plan::{Planned, Planner};
+use super::fingerprint::Cause;
+use super::graph::Node;
+use super::plan::Planned;
 use super::table::Files;
-use super::{BuildContext, ModelError};
 use crate::base::{RunId, TableName};
 use crate::project::Incremental;
-use crate::store::{Batches, Chosen, Cut, DataFile, Replacement, Staged, StoreError, TableVersion};
+use crate::store::{Batches, Chosen, DataFile, Replacement, Staged, StoreError, TableVersion};
 
-/// Property of a table version: the run that built it, and a hash of what it was built by.
+/// Property of a table version: the run that built it, whose cut names the versions that it was built from.
 pub(super) const MADE: &str = "loopline.made";
 /// Above this share of the table's rows another build of it all is cheaper, in per cent.
 const KEYS_MAX_PERCENT: u64 = 30;
@@ -60,18 +60,17 @@ pub(super) struct NewFiles {
 
 /// A node that is to be built.
 pub(super) struct Job<'a> {
-    pub planner: &'a Planner<'a>,
-    pub graph: &'a Graph,
-    pub context: &'a BuildContext<'a>,
+    pub builder: &'a Builder<'a>,
     pub node: &'a Node,
     pub planned: &'a Planned,
     /// Columns of the node's table.
     pub schema: &'a SchemaRef,
     /// Properties of the next version.
     pub properties: &'a BTreeMap<String, String>,
+    /// Why it is built.
+    pub causes: &'a [Cause],
     /// What this run built so far.
     pub built: BTreeMap<TableName, NewFiles>,
-    pub clock_moved: bool,
 }
 
 /// Why a node is built whole, or an error that is one for a full build, too.
@@ -102,13 +101,6 @@ impl From<StoreError> for Whole {
     }
 }
 
-/// What [`MADE`] says: the run, and a hash of everything but rows that the node's rows depend on.
-pub(super) fn made(planner: &Planner<'_>, graph: &Graph, node: &Node, run: RunId) -> String {
-    let views = node.inputs.iter().filter_map(|input| graph.node(input)).filter(|input| input.kind == NodeKind::Mapped);
-    let by: Vec<String> = std::iter::once(node).chain(views).map(|node| definition(planner.project, node)).collect();
-    format!("{run} {}", hex(by.concat().as_bytes()))
-}
-
 /// How rows are chosen to be computed again.
 struct Way {
     /// Columns by which a row is told from another; none if the model declares no key.
@@ -123,14 +115,14 @@ pub(super) async fn attempt(job: &Job<'_>) -> Result<Result<(Staged, String), Op
     match job.attempt().await {
         Ok(done) => Ok(Ok(done)),
         Err(Whole::Plainly) => Ok(Err(None)),
-        Err(Whole::Because(why)) => Ok(Err(job.is_asked().then(|| format!("full: {why}")))),
+        Err(Whole::Because(why)) => Ok(Err((job.is_asked() || job.builder.context.full).then(|| format!("full: {why}")))),
         Err(Whole::Failed(error)) => Err(error),
     }
 }
 
 impl Job<'_> {
     fn declared(&self) -> Option<&Incremental> {
-        self.planner.project.models.get(&self.node.table)?.incremental.as_ref()
+        self.builder.planner.project.models.get(&self.node.table)?.incremental.as_ref()
     }
 
     /// Whether a person asked for it; contracts are kept up to date this way where it pays.
@@ -139,14 +131,15 @@ impl Job<'_> {
     }
 
     fn way(&self, current: &TableVersion) -> Option<Way> {
-        let model_key = || self.planner.project.models.get(&self.node.table).map(|model| model.key.clone()).unwrap_or_default();
-        match (self.declared(), self.planner.project.contracts.get(&self.node.table)) {
+        let model_key =
+            || self.builder.planner.project.models.get(&self.node.table).map(|model| model.key.clone()).unwrap_or_default();
+        match (self.declared(), self.builder.planner.project.contracts.get(&self.node.table)) {
             (Some(Incremental::Key), _) => Some(Way { key: model_key(), units: model_key(), lookback: None }),
             (Some(Incremental::Interval { column, lookback }), _) => {
                 Some(Way { key: model_key(), units: vec![column.clone()], lookback: Some(*lookback) })
             }
             (None, Some(contract)) if rows_of(&current.files) >= CONTRACT_ROWS_MIN => {
-                let key = source_key(self.planner.project, contract);
+                let key = source_key(self.builder.planner.project, contract);
                 Some(Way { units: key.clone(), key, lookback: None })
             }
             _ => None,
@@ -154,27 +147,35 @@ impl Job<'_> {
     }
 
     async fn attempt(&self) -> Result<(Staged, String), Whole> {
-        let current = self.context.current.get(&self.node.table).ok_or(Whole::Plainly)?;
-        let way = self.way(current).filter(|_| !self.context.full).ok_or(Whole::Plainly)?;
-        let base = self.newest(current).await?;
-        let run = self.last_built(current)?;
+        let context = self.builder.context;
+        if context.full {
+            return Err(Whole::because("asked for"));
+        }
+        let current = context.current.get(&self.node.table).ok_or(Whole::Plainly)?;
+        let way = self.way(current).ok_or(Whole::Plainly)?;
+        // Anything but rows and the clock makes other rows of the same rows.
+        if self.causes.iter().any(|cause| !matches!(cause, Cause::Input(_) | Cause::Clock)) {
+            return Err(Whole::Plainly);
+        }
+        let clock_moved = self.causes.contains(&Cause::Clock);
+        if clock_moved && way.lookback.is_none() {
+            return Err(Whole::because("with another clock any row may differ"));
+        }
         if self.node.sources.iter().any(|source| !source.select.decisions.is_empty()) {
             return Err(Whole::because("decision functions read whole tables"));
         }
         if stored_schema(&current.schema) != *self.schema {
             return Err(Whole::because("its columns changed"));
         }
-        if self.clock_moved && way.lookback.is_none() {
-            return Err(Whole::because("with another clock any row may differ"));
-        }
+        let base = self.newest(current).await?;
         let plan = self.planned.state.optimize(&self.planned.plan)?;
-        let found = self.touched(&plan, &way, current, run).await;
+        let found = self.touched(&plan, &way, current).await;
         let (units, values, note) = match (found, way.lookback) {
             (Ok((units, values)), _) => (units, values, None),
             (Err(Whole::Because(why)), Some(_)) => (way.units.clone(), vec![], Some(why)),
             (Err(whole), _) => return Err(whole),
         };
-        let from = match way.lookback.filter(|_| note.is_some() || self.clock_moved) {
+        let from = match way.lookback.filter(|_| note.is_some() || clock_moved) {
             Some(lookback) => Some(self.start(current, &way.units[0], lookback).await?),
             None => None,
         };
@@ -185,20 +186,9 @@ impl Job<'_> {
     /// The same rows in the files of now, which maintenance may have put together since.
     async fn newest(&self, current: &TableVersion) -> Result<TableVersion, Whole> {
         let content = |version: &TableVersion| version.properties.get(CONTENT).cloned();
-        let latest = self.context.store.latest(&self.node.table).await?;
+        let latest = self.builder.context.store.latest(&self.node.table).await?;
         let same = latest.filter(|latest| content(latest) == content(current) && latest.schema == current.schema);
         Ok(same.unwrap_or_else(|| current.clone()))
-    }
-
-    /// The run whose inputs the current rows were made from.
-    fn last_built(&self, current: &TableVersion) -> Result<RunId, Whole> {
-        let made_before = current.properties.get(MADE).and_then(|made| made.split_once(' '));
-        let (run, by) = made_before.ok_or_else(|| Whole::because("what it was made from is not known"))?;
-        let now = made(self.planner, self.graph, self.node, self.context.run);
-        match (run.parse().map(RunId), now.split_once(' ')) {
-            (Ok(run), Some((_, now))) if by == now => Ok(run),
-            _ => Err(Whole::Plainly),
-        }
     }
 
     /// Values of the units that rows may have which differ from the current ones.
@@ -207,12 +197,11 @@ impl Job<'_> {
         plan: &LogicalPlan,
         way: &Way,
         current: &TableVersion,
-        run: RunId,
     ) -> Result<(Vec<String>, Vec<RecordBatch>), Whole> {
-        let cut: Cut = match self.context.store.cut_of(run).await {
-            Ok(cut) => cut,
-            Err(error) => return Err(Whole::because(format!("what it was made from is no longer kept ({error})"))),
-        };
+        let run = current.properties.get(MADE).and_then(|run| run.parse().ok()).map(RunId);
+        let run = run.ok_or_else(|| Whole::because("what it was made from is not known"))?;
+        let gone = |error| Whole::because(format!("what it was made from is no longer kept ({error})"));
+        let cut = self.builder.context.store.cut_of(run).await.map_err(gone)?;
         let inputs = inputs::changed(self, plan, &cut).await?;
         let locality = Locality { inputs: &inputs };
         let (mut units, mut refused) = (vec![], None);
@@ -319,30 +308,35 @@ impl Job<'_> {
             }
             _ => restrict::restrict(&self.planned.state, plan.clone(), &columns, values, from)?,
         };
-        let (mut rows, mut cause): (Batches, _) = (futures::stream::empty().boxed(), Cause::default());
-        if !values.is_empty() || from.is_some() {
-            let ran = run(self.planner, self.node, &self.planned.state, &plan, self.schema).await.map_err(otherwise)?;
-            (rows, cause) = (ran.batches, ran.cause);
+        let context = self.builder.context;
+        let stage = |rows: Batches| {
+            let (filter, table) = (chosen.clone(), self.node.table.to_string());
+            let rows = rows.and_then(move |batch| {
+                let kept = filter.holds(&table, &batch).map_err(Into::into);
+                std::future::ready(kept.and_then(|kept| Ok(filter_record_batch(&batch, &kept.into())?)))
+            });
+            let (key, properties) = (way.key.as_slice(), self.properties.clone());
+            let replacement = Replacement { base: current, key, chosen: chosen.clone(), rows: rows.boxed(), properties };
+            context.store.stage_replaced(context.run, replacement)
+        };
+        if values.is_empty() && from.is_none() {
+            return Ok(stage(futures::stream::empty().boxed()).await?);
         }
-        let (filter, table) = (chosen.clone(), self.node.table.to_string());
-        let rows = rows.and_then(move |batch| {
-            let kept = filter.holds(&table, &batch).map_err(Into::into);
-            std::future::ready(kept.and_then(|kept| Ok(filter_record_batch(&batch, &kept.into())?)))
-        });
-        let (key, properties) = (way.key.as_slice(), self.properties.clone());
-        let replacement = Replacement { base: current, key, chosen, rows: rows.boxed(), properties };
-        let staged = self.context.store.stage_replaced(self.context.run, replacement).await;
-        match (staged, cause.take(self.planner, self.node)) {
-            (_, Some(error)) => Err(otherwise(error)),
+        let _turn = self.builder.turns.read().await;
+        match self.builder.execute(self.node, &self.planned.state, &plan, self.schema, stage).await {
             // A full build shows all rows that have this key.
-            (Err(StoreError::DuplicateKey { key, .. }), None) => Err(Whole::because(format!("several rows have the key {key}"))),
-            (staged, None) => Ok(staged?),
+            Err(ModelError::Store(StoreError::DuplicateKey { key, .. })) => {
+                Err(Whole::because(format!("several rows have the key {key}")))
+            }
+            Err(ModelError::Store(error)) => Err(error.into()),
+            Err(error) => Err(otherwise(&error)),
+            Ok(staged) => Ok(staged),
         }
     }
 }
 
 /// A full build may do, or tell better what is wrong.
-fn otherwise(error: ModelError) -> Whole {
+fn otherwise(error: &ModelError) -> Whole {
     tracing::debug!(cause = %error, "an incremental build failed");
     Whole::because("computing some rows failed")
 }
