@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod checked;
 mod contract;
 mod engine;
 mod error;
@@ -15,6 +16,7 @@ mod function;
 mod graph;
 mod incremental;
 mod lineage;
+mod message;
 mod meter;
 mod order;
 mod plan;
@@ -24,9 +26,11 @@ mod select;
 mod session;
 mod statement;
 mod table;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod types;
+mod what_if;
 
 use std::collections::BTreeMap;
 
@@ -47,6 +51,8 @@ pub use preview::{Action, TablePreview, Versions, changed, preview};
 pub use runs_table::model_runs_batch;
 pub use select::select;
 pub use session::Reader;
+pub use testing::{Difference, RowDifference, TestOutcome, TestProblem, TestRun, Tests};
+pub use what_if::{WhatIf, what_if};
 
 /// What a build reads and when.
 pub struct BuildContext<'a> {
@@ -124,8 +130,13 @@ pub struct FailedCheck {
     pub table: TableName,
     pub check: String,
     pub severity: crate::project::Severity,
+    /// Failing rows; 1 where the check is about the table as a whole.
     pub rows: u64,
-    /// The first failing rows.
+    /// What was found, in words: `3 rows`, `there are 70, before 100`.
+    pub found: String,
+    /// The table outside of any cut in which failing rows are kept.
+    pub kept: TableName,
+    /// Failing rows, at most a thousand.
     pub sample: RecordBatch,
 }
 

@@ -27,7 +27,9 @@ mod hash;
 mod incoming;
 mod join;
 mod journal;
+mod kept;
 mod keyed;
+mod known;
 mod land;
 #[cfg(test)]
 mod land_model;
@@ -99,6 +101,7 @@ pub struct Store {
     pub control: Control,
     place: Place,
     cache: Mutex<delta::Cache>,
+    known: known::KnownVersions,
     limits: limits::Limits,
     /// Column of the hub's own key, by system and outbox.
     hub_keys: BTreeMap<(String, String), String>,
@@ -333,7 +336,14 @@ impl Store {
     }
 
     async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
-        let store = Self { control, place, cache: Mutex::default(), limits: limits::Limits::default(), hub_keys };
+        let store = Self {
+            control,
+            place,
+            cache: Mutex::default(),
+            known: known::KnownVersions::default(),
+            limits: limits::Limits::default(),
+            hub_keys,
+        };
         store.identify().await?;
         Ok(store)
     }

@@ -460,13 +460,13 @@ async fn every_build_says_how_and_why() {
       xref.items: new
     nothing
     a quantity
-      erp.orders: incremental: 1 of 6 keys, input mapped.erp__orders changed
+      erp.orders: incremental: 1 of 6 keys, input raw.erp__orders changed
       scm.by_customer: incremental: 1 of 2 keys, input erp.orders changed
       scm.by_hour: incremental: 0 of 2 keys, input erp.orders changed
       scm.recent: incremental: 1 value of day, input erp.orders changed
       scm.tops: incremental: 0 values of day, input erp.orders changed
     what nobody reads
-      erp.orders: incremental: 1 of 6 keys, input mapped.erp__orders changed
+      erp.orders: incremental: 1 of 6 keys, input raw.erp__orders changed
       scm.by_customer: incremental: 0 of 2 keys, input erp.orders changed
       scm.by_hour: incremental: 0 of 2 keys, input erp.orders changed
       scm.recent: incremental: 0 values of day, input erp.orders changed
@@ -477,14 +477,14 @@ async fn every_build_says_how_and_why() {
       scm.by_hour: full: with another clock any row may differ, the clock moved on
       scm.recent: incremental: 0 values of day and what is not older than the lookback, the clock moved on
     the map
-      erp.orders: input mapped.erp__orders changed
+      erp.orders: statement changed
       scm.by_customer: incremental: 2 of 2 keys, input erp.orders changed
       scm.by_hour: incremental: 0 of 2 keys, input erp.orders changed
       scm.recent: incremental: 6 values of day, input erp.orders changed
       scm.tops: incremental: 0 values of day, input erp.orders changed
     the price
-      erp.items: incremental: 1 of 1 keys, input mapped.erp__items changed
+      erp.items: incremental: 1 of 1 keys, input raw.erp__parts changed
       scm.tops: incremental: day not older than the lookback (a subquery over erp.items is not local to the key), input erp.items changed
-      xref.items: incremental: 1 of 1 keys, input mapped.erp__items changed
+      xref.items: incremental: 1 of 1 keys, input raw.erp__parts changed
     ");
 }
