@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
-    Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryArray, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
+    Int64Builder, NullBufferBuilder, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondBuilder,
 };
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -73,14 +74,66 @@ impl Fault {
     }
 }
 
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Fault::value(format!("the text is not valid UTF-8 (byte {})", error.valid_up_to())))
+}
+
 /// The type of every instant in the hub.
 pub(super) fn instant_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// Texts or bytes being collected.
+pub(super) struct Texts {
+    ends: Vec<i32>,
+    bytes: Vec<u8>,
+    nulls: NullBufferBuilder,
+}
+
+impl Texts {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut ends = Vec::with_capacity(rows + 1);
+        ends.push(0);
+        Self { ends, bytes: Vec::with_capacity(bytes), nulls: NullBufferBuilder::new(rows) }
+    }
+
+    /// Appends a text; most are ASCII, which is seen faster than that they are UTF-8.
+    #[inline]
+    pub(super) fn append_text(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if !bytes.is_ascii() {
+            text(bytes)?;
+        }
+        self.append(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.end();
+        self.nulls.append_non_null();
+    }
+
+    fn append_null(&mut self) {
+        self.end();
+        self.nulls.append_null();
+    }
+
+    /// A batch has [`BATCH_BYTES_MAX`] and one row, and no source sends a row of more than 1 GB.
+    #[inline]
+    fn end(&mut self) {
+        self.ends.push(self.bytes.len() as i32);
+    }
+
+    fn finish(mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
+        (OffsetBuffer::new(self.ends.into()), self.bytes.into(), self.nulls.finish())
+    }
+}
+
 /// One column being filled.
 pub(super) enum Cells {
-    Utf8(StringBuilder),
+    Utf8(Texts),
     Int32(Int32Builder),
     Int64(Int64Builder),
     Float64(Float64Builder),
@@ -88,7 +141,7 @@ pub(super) enum Cells {
     Date(Date32Builder),
     Decimal(Decimal128Builder),
     Instant(TimestampMicrosecondBuilder),
-    Binary(BinaryBuilder),
+    Binary(Texts),
 }
 
 impl Cells {
@@ -104,8 +157,8 @@ impl Cells {
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 Self::Instant(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(data_type.clone()))
             }
-            DataType::Binary => Self::Binary(BinaryBuilder::with_capacity(rows, bytes)),
-            _ => Self::Utf8(StringBuilder::with_capacity(rows, bytes)),
+            DataType::Binary => Self::Binary(Texts::with_capacity(rows, bytes)),
+            _ => Self::Utf8(Texts::with_capacity(rows, bytes)),
         }
     }
 
@@ -117,11 +170,11 @@ impl Cells {
         };
         match (self, scalar) {
             (Self::Utf8(cells), Scalar::Text(text)) => {
-                cells.append_value(&text);
+                cells.append(text.as_bytes());
                 return Ok(text.len() + 4);
             }
             (Self::Binary(cells), Scalar::Bytes(bytes)) => {
-                cells.append_value(&bytes);
+                cells.append(&bytes);
                 return Ok(bytes.len() + 4);
             }
             (Self::Int32(cells), Scalar::Integer(value)) => cells.append_value(i32::try_from(value).map_err(|_| Fault::Shape)?),
@@ -151,14 +204,20 @@ impl Cells {
     }
 
     /// The column so far; the next one gets as much room, because its batch is probably alike.
-    pub(super) fn finish(&mut self, data_type: &DataType, rows: usize) -> ArrayRef {
+    pub(super) fn finish(&mut self, data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
         let bytes = match self {
-            Self::Utf8(cells) => cells.values_slice().len().min(TEXT_RESERVED_MAX),
-            Self::Binary(cells) => cells.values_slice().len().min(TEXT_RESERVED_MAX),
+            Self::Utf8(cells) | Self::Binary(cells) => cells.bytes.len().min(TEXT_RESERVED_MAX),
             _ => 0,
         };
-        match std::mem::replace(self, Self::new(data_type, rows, bytes)) {
-            Self::Utf8(mut cells) => Arc::new(cells.finish()),
+        Ok(match std::mem::replace(self, Self::new(data_type, rows, bytes)) {
+            Self::Utf8(cells) => {
+                let (offsets, bytes, nulls) = cells.finish();
+                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
+            }
+            Self::Binary(cells) => {
+                let (offsets, bytes, nulls) = cells.finish();
+                Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
+            }
             Self::Int32(mut cells) => Arc::new(cells.finish()),
             Self::Int64(mut cells) => Arc::new(cells.finish()),
             Self::Float64(mut cells) => Arc::new(cells.finish()),
@@ -166,8 +225,7 @@ impl Cells {
             Self::Date(mut cells) => Arc::new(cells.finish()),
             Self::Decimal(mut cells) => Arc::new(cells.finish()),
             Self::Instant(mut cells) => Arc::new(cells.finish()),
-            Self::Binary(mut cells) => Arc::new(cells.finish()),
-        }
+        })
     }
 }
 
@@ -279,10 +337,10 @@ impl Batcher {
             return Ok(None);
         }
         let fields = self.schema.fields().iter();
-        let columns =
-            self.cells.iter_mut().zip(fields).map(|(cells, field)| cells.finish(field.data_type(), self.rows)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let failed = |source: ArrowError| ConnectError::Batch { place: Arc::clone(&self.place), source };
+        let columns = self.cells.iter_mut().zip(fields).map(|(cells, field)| cells.finish(field.data_type(), self.rows));
+        let columns = columns.collect::<Result<_, _>>().map_err(failed)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let mut batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(failed)?;
         if !self.misfits.is_empty() {
             let misfits = std::mem::take(&mut self.misfits);

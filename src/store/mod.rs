@@ -33,6 +33,7 @@ mod lease;
 mod ledger;
 mod limits;
 mod merge;
+mod output;
 mod place;
 mod pulls;
 mod pulls_table;
@@ -41,6 +42,7 @@ mod rewrite;
 #[cfg(test)]
 mod rivals;
 mod sort;
+mod splice;
 mod stage;
 mod state;
 mod stats;
