@@ -25,7 +25,10 @@ mod forget;
 mod hash;
 mod incoming;
 mod join;
+mod journal;
+mod kept;
 mod keyed;
+mod known;
 mod land;
 #[cfg(test)]
 mod land_model;
@@ -41,6 +44,7 @@ mod retain;
 mod rewrite;
 #[cfg(test)]
 mod rivals;
+mod schedules;
 mod sort;
 mod splice;
 mod stage;
@@ -52,6 +56,7 @@ mod testing;
 mod types;
 mod upsert;
 mod vector;
+mod view;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -68,7 +73,7 @@ use crate::base::{RunId, TableName};
 use crate::project::Project;
 
 pub use control::{Control, RunOutcome, RunRecord};
-pub use error::StoreError;
+pub use error::{StoreError, retry_after};
 use place::Place;
 pub use pulls::{PullKind, PullRecord};
 pub use pulls_table::pulls_schema;
@@ -79,9 +84,11 @@ pub use forget::Forgotten;
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
 pub use retain::{Keep, Keeping, Trimmed};
+pub use schedules::{Paused, ScheduleState};
 pub use state::ChangeState;
 pub use types::wider as wider_type;
 pub use vector::DeletionVector;
+pub use view::View;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
@@ -92,6 +99,7 @@ pub struct Store {
     pub control: Control,
     place: Place,
     cache: Mutex<delta::Cache>,
+    known: known::KnownVersions,
     limits: limits::Limits,
     /// Column of the hub's own key, by system and outbox.
     hub_keys: BTreeMap<(String, String), String>,
@@ -314,7 +322,14 @@ impl Store {
     }
 
     async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
-        let store = Self { control, place, cache: Mutex::default(), limits: limits::Limits::default(), hub_keys };
+        let store = Self {
+            control,
+            place,
+            cache: Mutex::default(),
+            known: known::KnownVersions::default(),
+            limits: limits::Limits::default(),
+            hub_keys,
+        };
         store.identify().await?;
         Ok(store)
     }
