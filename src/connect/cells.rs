@@ -5,12 +5,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
-    Int64Builder, NullBufferBuilder, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondBuilder,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, BooleanBuilder, NullBufferBuilder, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 
 use super::error::Place;
@@ -131,16 +134,43 @@ impl Texts {
     }
 }
 
+/// Values of a fixed size being collected.
+pub(super) struct Numbers<T: ArrowPrimitiveType> {
+    values: Vec<T::Native>,
+    nulls: NullBufferBuilder,
+}
+
+impl<T: ArrowPrimitiveType> Numbers<T> {
+    fn with_capacity(rows: usize) -> Self {
+        Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
+    }
+
+    #[inline(always)] // called for every value, in a crate that is compiled in many pieces
+    pub(super) fn append(&mut self, value: T::Native) {
+        self.values.push(value);
+        self.nulls.append_non_null();
+    }
+
+    fn append_null(&mut self) {
+        self.values.push(T::Native::default());
+        self.nulls.append_null();
+    }
+
+    fn finish(mut self, data_type: &DataType) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::new(self.values.into(), self.nulls.finish()).with_data_type(data_type.clone()))
+    }
+}
+
 /// One column being filled.
 pub(super) enum Cells {
     Utf8(Texts),
-    Int32(Int32Builder),
-    Int64(Int64Builder),
-    Float64(Float64Builder),
+    Int32(Numbers<Int32Type>),
+    Int64(Numbers<Int64Type>),
+    Float64(Numbers<Float64Type>),
     Boolean(BooleanBuilder),
-    Date(Date32Builder),
-    Decimal(Decimal128Builder),
-    Instant(TimestampMicrosecondBuilder),
+    Date(Numbers<Date32Type>),
+    Decimal(Numbers<Decimal128Type>),
+    Instant(Numbers<TimestampMicrosecondType>),
     Binary(Texts),
 }
 
@@ -148,15 +178,13 @@ impl Cells {
     /// Room for `rows` values, and `bytes` of text or binary.
     pub(super) fn new(data_type: &DataType, rows: usize, bytes: usize) -> Self {
         match data_type {
-            DataType::Int32 => Self::Int32(Int32Builder::with_capacity(rows)),
-            DataType::Int64 => Self::Int64(Int64Builder::with_capacity(rows)),
-            DataType::Float64 => Self::Float64(Float64Builder::with_capacity(rows)),
+            DataType::Int32 => Self::Int32(Numbers::with_capacity(rows)),
+            DataType::Int64 => Self::Int64(Numbers::with_capacity(rows)),
+            DataType::Float64 => Self::Float64(Numbers::with_capacity(rows)),
             DataType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(rows)),
-            DataType::Date32 => Self::Date(Date32Builder::with_capacity(rows)),
-            DataType::Decimal128(_, _) => Self::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(data_type.clone())),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                Self::Instant(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(data_type.clone()))
-            }
+            DataType::Date32 => Self::Date(Numbers::with_capacity(rows)),
+            DataType::Decimal128(_, _) => Self::Decimal(Numbers::with_capacity(rows)),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Self::Instant(Numbers::with_capacity(rows)),
             DataType::Binary => Self::Binary(Texts::with_capacity(rows, bytes)),
             _ => Self::Utf8(Texts::with_capacity(rows, bytes)),
         }
@@ -177,13 +205,13 @@ impl Cells {
                 cells.append(&bytes);
                 return Ok(bytes.len() + 4);
             }
-            (Self::Int32(cells), Scalar::Integer(value)) => cells.append_value(i32::try_from(value).map_err(|_| Fault::Shape)?),
-            (Self::Int64(cells), Scalar::Integer(value)) => cells.append_value(value),
-            (Self::Float64(cells), Scalar::Double(value)) => cells.append_value(value),
+            (Self::Int32(cells), Scalar::Integer(value)) => cells.append(i32::try_from(value).map_err(|_| Fault::Shape)?),
+            (Self::Int64(cells), Scalar::Integer(value)) => cells.append(value),
+            (Self::Float64(cells), Scalar::Double(value)) => cells.append(value),
             (Self::Boolean(cells), Scalar::Boolean(value)) => cells.append_value(value),
-            (Self::Date(cells), Scalar::Date(days)) => cells.append_value(days),
-            (Self::Decimal(cells), Scalar::Decimal(unscaled)) => cells.append_value(unscaled),
-            (Self::Instant(cells), Scalar::Instant(micros)) => cells.append_value(micros),
+            (Self::Date(cells), Scalar::Date(days)) => cells.append(days),
+            (Self::Decimal(cells), Scalar::Decimal(unscaled)) => cells.append(unscaled),
+            (Self::Instant(cells), Scalar::Instant(micros)) => cells.append(micros),
             _ => return Err(Fault::Shape),
         }
         Ok(16)
@@ -218,13 +246,13 @@ impl Cells {
                 let (offsets, bytes, nulls) = cells.finish();
                 Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
             }
-            Self::Int32(mut cells) => Arc::new(cells.finish()),
-            Self::Int64(mut cells) => Arc::new(cells.finish()),
-            Self::Float64(mut cells) => Arc::new(cells.finish()),
+            Self::Int32(cells) => cells.finish(data_type),
+            Self::Int64(cells) => cells.finish(data_type),
+            Self::Float64(cells) => cells.finish(data_type),
             Self::Boolean(mut cells) => Arc::new(cells.finish()),
-            Self::Date(mut cells) => Arc::new(cells.finish()),
-            Self::Decimal(mut cells) => Arc::new(cells.finish()),
-            Self::Instant(mut cells) => Arc::new(cells.finish()),
+            Self::Date(cells) => cells.finish(data_type),
+            Self::Decimal(cells) => cells.finish(data_type),
+            Self::Instant(cells) => cells.finish(data_type),
         })
     }
 }

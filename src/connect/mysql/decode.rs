@@ -50,16 +50,14 @@ pub(super) fn decode(kind: Kind, field: Field<'_>, zone: Option<Tz>) -> Result<O
 #[inline]
 pub(super) fn fill(kind: Kind, field: Field<'_>, zone: Option<Tz>, cells: &mut Cells) -> Result<(), Fault> {
     match (kind, field, cells) {
-        (Kind::Int8, Field::Int(integer), Cells::Int64(cells)) => cells.append_value(integer),
+        (Kind::Int8, Field::Int(integer), Cells::Int64(cells)) => cells.append(integer),
         (Kind::Int4, Field::Int(integer), Cells::Int32(cells)) => {
-            cells.append_value(i32::try_from(integer).map_err(|_| Fault::Shape)?);
+            cells.append(i32::try_from(integer).map_err(|_| Fault::Shape)?);
         }
         (Kind::Decimal { precision, scale }, Field::Bytes(bytes), Cells::Decimal(cells)) => {
-            cells.append_value(decimal(bytes, precision, scale)?);
+            cells.append(decimal(bytes, precision, scale)?);
         }
-        (Kind::Date, Field::Date(year, month, day, 0, 0, 0, 0), Cells::Date(cells)) => {
-            cells.append_value(date(year, month, day)?)
-        }
+        (Kind::Date, Field::Date(year, month, day, 0, 0, 0, 0), Cells::Date(cells)) => cells.append(date(year, month, day)?),
         (Kind::Text | Kind::TextCast, Field::Bytes(bytes), Cells::Utf8(cells)) => cells.append_text(bytes)?,
         (kind, field, cells) => {
             cells.push(decode(kind, field, zone)?)?;

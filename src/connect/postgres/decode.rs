@@ -39,14 +39,14 @@ pub(super) fn decode(kind: Kind, bytes: Option<&[u8]>, zone: Option<Tz>) -> Resu
 #[inline]
 pub(super) fn fill(kind: Kind, bytes: &[u8], zone: Option<Tz>, cells: &mut Cells) -> Result<(), Fault> {
     match (kind, cells) {
-        (Kind::Int8, Cells::Int64(cells)) => cells.append_value(i64::from_be_bytes(fixed(bytes)?)),
-        (Kind::Int4, Cells::Int32(cells)) => cells.append_value(i32::from_be_bytes(fixed(bytes)?)),
-        (Kind::Numeric { precision, scale }, Cells::Decimal(cells)) => cells.append_value(numeric(bytes, precision, scale)?),
+        (Kind::Int8, Cells::Int64(cells)) => cells.append(i64::from_be_bytes(fixed(bytes)?)),
+        (Kind::Int4, Cells::Int32(cells)) => cells.append(i32::from_be_bytes(fixed(bytes)?)),
+        (Kind::Numeric { precision, scale }, Cells::Decimal(cells)) => cells.append(numeric(bytes, precision, scale)?),
         (Kind::Text | Kind::TextCast | Kind::Json, Cells::Utf8(cells)) => cells.append_text(bytes)?,
         (Kind::PaddedText, Cells::Utf8(cells)) => cells.append_text(unpadded(bytes))?,
-        (Kind::Date, Cells::Date(cells)) => cells.append_value(date(i32::from_be_bytes(fixed(bytes)?))?),
-        (Kind::TimestampTz, Cells::Instant(cells)) => cells.append_value(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
-        (Kind::Float8, Cells::Float64(cells)) => cells.append_value(f64::from_be_bytes(fixed(bytes)?)),
+        (Kind::Date, Cells::Date(cells)) => cells.append(date(i32::from_be_bytes(fixed(bytes)?))?),
+        (Kind::TimestampTz, Cells::Instant(cells)) => cells.append(timestamp(i64::from_be_bytes(fixed(bytes)?))?),
+        (Kind::Float8, Cells::Float64(cells)) => cells.append(f64::from_be_bytes(fixed(bytes)?)),
         (Kind::Bytes, Cells::Binary(cells)) => cells.append(bytes),
         (kind, cells) => {
             cells.push(decode(kind, Some(bytes), zone)?)?;

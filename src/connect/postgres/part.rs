@@ -142,7 +142,9 @@ impl Part {
                 }
             }
             batcher.add_bytes(row.len() - bytes.len());
-            ready.extend(batcher.end_row()?);
+            if let Some(batch) = batcher.end_row()? {
+                ready.push_back(batch);
+            }
         }
         Ok(())
     }

@@ -31,6 +31,16 @@ fn rank(form: Form, bytes: &[u8]) -> (u8, &[u8]) {
     }
 }
 
+/// The first bytes as a number of the same order, as far as they go.
+#[inline]
+fn start_of(form: Form, bytes: &[u8]) -> u64 {
+    let start = match bytes.first_chunk() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => bytes.iter().fold(0, |start, byte| start << 8 | u64::from(*byte)) << (8 * (8 - bytes.len())).min(63),
+    };
+    if matches!(form, Form::Fixed(_)) { start ^ 1 << 63 } else { start }
+}
+
 impl Bounds {
     /// `None`: there is no value, or none but NaN.
     pub(super) fn of(values: &Values, form: Form) -> Option<Self> {
@@ -72,14 +82,17 @@ impl Bounds {
 
     fn of_bytes<'a>(mut values: impl Iterator<Item = &'a [u8]>, form: Form) -> Option<Self> {
         let first = values.next()?;
-        let (mut least, mut greatest) = (first, first);
+        let (mut least, mut greatest) = ((start_of(form, first), first), (start_of(form, first), first));
         for value in values {
-            if rank(form, value) < rank(form, least) {
+            let value = (start_of(form, value), value);
+            // Most are told apart by their first bytes.
+            if value.0 <= least.0 && rank(form, value.1) < rank(form, least.1) {
                 least = value;
-            } else if rank(form, value) > rank(form, greatest) {
+            } else if value.0 >= greatest.0 && rank(form, value.1) > rank(form, greatest.1) {
                 greatest = value;
             }
         }
+        let (least, greatest) = (least.1, greatest.1);
         Some(Self::Bytes(least.into(), greatest.into()))
     }
 

@@ -62,9 +62,9 @@ impl Dictionary {
 
     #[inline]
     fn number_of_number(&mut self, value: i64) -> u32 {
-        let hash = fold(0, value.cast_unsigned());
-        let is_it = |values: &Values, number: usize| matches!(values, Values::Numbers(values) if values[number] == value);
-        match self.find(hash, |own, number| is_it(&own.values, number)) {
+        // No two numbers have the same.
+        let hash = value.cast_unsigned().wrapping_mul(SPREAD | 1).rotate_left(32);
+        match self.find(hash, |own, number| own.hashes[number] == hash) {
             Ok(number) => number,
             Err(slot) => {
                 if let Values::Numbers(values) = &mut self.values {
