@@ -192,6 +192,7 @@ impl Hub {
             pinned,
             current: self.current(last.as_ref(), graph).await?,
             memory_limit_bytes: self.project.memory_limit_bytes,
+            full: running.options.full,
         };
         let progress = Models { progress: running.options.progress, seen: Mutex::default() };
         let built = model::build(&self.project, graph, targets, context, &progress).await;
