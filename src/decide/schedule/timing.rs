@@ -126,9 +126,9 @@ impl<'s> Problem<'s> {
         let arcs = |forth: bool| -> Vec<(u32, u32)> {
             shop.arcs.iter().map(|arc| if forth { (arc.before, arc.after) } else { (arc.after, arc.before) }).collect()
         };
-        let (missing, sequence) = missing(shop, broken, &Rows::new(count, &arcs(true)), &Rows::new(count, &arcs(false)));
+        let (missing, sequence, freed) = missing(shop, broken, &Rows::new(count, &arcs(true)), &Rows::new(count, &arcs(false)));
         let here = |operation: u32| missing[operation as usize].is_none();
-        let live = || shop.arcs.iter().enumerate().filter(|(_, arc)| here(arc.before) && here(arc.after));
+        let live = || shop.arcs.iter().enumerate().filter(|(_, arc)| here(arc.before) && here(arc.after) && !freed.contains(&arc.after));
         let stays = |at: u32| shop.operations[at as usize].fixed.is_some();
         let limits: Vec<Limit> = live()
             .filter(|(_, arc)| !(stays(arc.before) && stays(arc.after)))
@@ -329,13 +329,14 @@ fn work(shop: &Shop, at: usize) -> Work {
     }
 }
 
-/// What cannot be scheduled, and the rest in an order in which each comes after all that precede it.
-fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<u32>) -> (Vec<Option<Missing>>, Vec<u32>) {
+/// What cannot be scheduled, the rest in an order in which each comes after all that precede it, and the fixed operations that a circle went through:
+/// what precedes them is not asked for.
+fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<u32>) -> (Vec<Option<Missing>>, Vec<u32>, BTreeSet<u32>) {
     let count = shop.operations.len();
     let mut open: Vec<u32> = (0..count as u32).map(|at| preds.of(at).len() as u32).collect();
     let mut sorted: Vec<u32> = (0..count as u32).filter(|at| open[*at as usize] == 0).collect();
     let mut fixed = (0..count as u32).filter(|at| shop.operations[*at as usize].fixed.is_some());
-    let mut next = 0;
+    let (mut next, mut freed) = (0, BTreeSet::new());
     loop {
         while let Some(at) = sorted.get(next).copied() {
             next += 1;
@@ -350,6 +351,7 @@ fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<
         // what is fixed waits for nothing: a circle through it is none
         let Some(at) = fixed.find(|at| open[*at as usize] > 0) else { break };
         open[at as usize] = 0;
+        freed.insert(at);
         sorted.push(at);
     }
     // what is left is on a cycle or behind one; what is left from the other end too is between cycles
@@ -386,7 +388,7 @@ fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<
         };
     }
     sorted.retain(|at| missing[*at as usize].is_none());
-    (missing, sorted)
+    (missing, sorted, freed)
 }
 
 /// A different unit for each of these pools.
