@@ -24,7 +24,7 @@ pub enum Rule {
 }
 
 pub const RULES: [Rule; 6] =
-    [Rule::DueDate, Rule::Cost { look_ahead: 2.0 }, Rule::Short, Rule::Long, Rule::Cost { look_ahead: 0.5 }, Rule::Cost { look_ahead: 8.0 }];
+    [Rule::DueDate, Rule::Cost { look_ahead: 8.0 }, Rule::Cost { look_ahead: 1.0 }, Rule::Cost { look_ahead: 32.0 }, Rule::Short, Rule::Long];
 
 /// Arrivals at an instant come before the decisions at that instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -284,7 +284,7 @@ impl<'p> Dispatch<'p> {
         let order = &self.problem.shop.orders[work.order as usize];
         let behind = self.remaining[at as usize];
         let queue = &self.queues[resource as usize];
-        let setup = self.choice(at, resource).map_or(0, |choice| self.problem.setup(choice, queue.family, at));
+        let setup = self.problem.setup(resource, queue.family, at);
         let remaining = behind.saturating_add(setup) as f64;
         let weight = (order.weight as f64).max(1e-9);
         let urgency = match (self.rule, order.due) {
