@@ -163,7 +163,7 @@ impl<'s> Problem<'s> {
             members: Rows::new(count, &members),
             horizon: shop.horizon(),
             fixed_end: works.iter().filter_map(|work| work.fixed).map(|(_, end)| end).fold(shop.now, i64::max),
-            calendars: shop.calendars.iter().map(|calendar| calendar.open_end(shop.horizon() + 1)).collect(),
+            calendars: shop.calendars.iter().map(|calendar| calendar.open_end(shop.horizon() + 60_000_000)).collect(),
             both: HashMap::new(),
             blocks: vec![Vec::new(); shop.resources.len() + shop.units.len()],
             matrices: shop.resources.iter().map(|resource| Some(&shop.matrices[resource.matrix? as usize])).collect(),
