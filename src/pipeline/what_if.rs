@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::base::TableName;
 use crate::model::{Reader, WhatIf, what_if};
 
-use super::inputs::graph;
 use super::{Hub, PipelineError};
 
 impl Hub {
@@ -16,9 +15,9 @@ impl Hub {
         question: &str,
         rows_max: usize,
     ) -> Result<WhatIf, PipelineError> {
-        let (graph, cut) = (graph(&self.project)?, self.cut().await?);
+        let (graph, cut) = (self.graph()?, self.cut().await?);
         let before = Reader::new(&self.project, &self.store, &cut).await?;
         let after = Reader::new(&self.project, &self.store, &cut).await?;
-        Ok(what_if(&graph, (&before, &after), replace, question, rows_max).await?)
+        Ok(what_if(graph, (&before, &after), replace, question, rows_max).await?)
     }
 }

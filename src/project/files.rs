@@ -244,7 +244,7 @@ impl Project {
     /// Reads a file of this project as text.
     pub fn read_text(&self, path: &Path) -> Result<SqlFile, Vec<ProjectError>> {
         let problems = Problems::default();
-        let file = Reader { root: &self.root, problems: &problems }.file(path);
+        let file = Reader { root: &self.root, whole: self.root.canonicalize().ok(), problems: &problems }.file(path);
         file.ok_or_else(|| problems.into_errors())
     }
 }

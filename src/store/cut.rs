@@ -3,7 +3,7 @@
 //! Publishing stores a manifest (in the control state and beside the tables), commits the tables one by one, commits the cut, and forgets the manifest.
 //! Each step looks at the table's transactions first, so any step may be repeated; a publication that was cut short is finished by [`Store::roll_forward`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -148,7 +148,7 @@ impl Store {
     /// Staged files of which the table makes no use because its rows stayed the same.
     async fn unused(&self, table: &TableName, staged: &Staged) -> Result<Vec<String>, StoreError> {
         let Some(now) = self.load(table).await? else { return Ok(Vec::new()) };
-        let new = beside(&staged.files, &now.version.files);
+        let new = DataFile::beside(&staged.files, &now.version.files);
         if staged.files.is_empty() || new.is_empty() || now.version.properties.get(CONTENT) != Some(&staged.content) {
             return Ok(Vec::new());
         }
@@ -189,8 +189,11 @@ impl Store {
                 // Properties for rows that are no longer there.
                 return Ok(now.version);
             }
-            (add, remove) =
-                if same { Default::default() } else { (beside(&staged.files, &now.files), beside(&now.files, &staged.files)) };
+            (add, remove) = if same {
+                Default::default()
+            } else {
+                (DataFile::beside(&staged.files, &now.files), DataFile::beside(&now.files, &staged.files))
+            };
             // What a feed tells is true of the rows that it was made from only.
             let edit = staged.edit.as_ref().filter(|edit| !same && content == Some(&edit.base_content));
             changes = edit.map(|edit| edit.changes.clone()).unwrap_or_default();
@@ -276,12 +279,6 @@ impl Store {
         }
         Ok(found.into_values().collect())
     }
-}
-
-/// Those of `files` that are not among `others`.
-fn beside(files: &[DataFile], others: &[DataFile]) -> Vec<DataFile> {
-    let known: BTreeSet<&str> = others.iter().map(|file| file.path.as_str()).collect();
-    files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
 }
 
 const MANIFESTS: &str = "system/manifests";

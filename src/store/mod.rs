@@ -58,7 +58,7 @@ mod upsert;
 mod vector;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -137,6 +137,12 @@ impl DataFile {
     /// Rows of the file itself, deleted or not.
     pub fn rows_in_file(&self) -> u64 {
         self.rows + self.deletion_vector.as_ref().map_or(0, DeletionVector::rows)
+    }
+
+    /// Those of `files` that are not among `others`.
+    pub fn beside(files: &[Self], others: &[Self]) -> Vec<Self> {
+        let known: BTreeSet<&str> = others.iter().map(|file| file.path.as_str()).collect();
+        files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
     }
 
     /// Positions in the file of the rows that count, ascending; `None`: all of them.

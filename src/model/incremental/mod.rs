@@ -14,11 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema, SchemaRef};
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::compute::cast;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::max;
@@ -306,7 +304,7 @@ impl Job<'_> {
                 };
                 LogicalPlanBuilder::from(plan.clone()).filter(columns[0].clone().gt_eq(lit(start)))?.build()?
             }
-            _ => restrict::restrict(&self.planned.state, plan.clone(), &columns, values, from)?,
+            _ => restrict::restrict(&self.planned.state, plan.clone(), &columns, schema, values, from)?,
         };
         let context = self.builder.context;
         let stage = |rows: Batches| {
