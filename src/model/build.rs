@@ -24,10 +24,10 @@ use super::fingerprint::{Fingerprint, definition};
 use super::graph::{Node, NodeKind};
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
 use super::table::Files;
-use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
+use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
 use crate::base::TableName;
 use crate::project::{Project, Severity};
-use crate::store::{Batches, Staged, TableVersion};
+use crate::store::{Batches, Staged, StoreError, TableVersion};
 
 /// Nodes built at the same time; each already uses several threads.
 const NODES_AT_ONCE: usize = 2;
@@ -40,6 +40,8 @@ const INPUTS: &str = "loopline.inputs";
 const CHECKS: &str = "loopline.checks";
 /// Property: hash of the rows; set by the store.
 const CONTENT: &str = "loopline.content";
+/// Why a table of an environment is not built.
+const AS_PRODUCTION: &str = "as in production";
 /// Property: what last changed the rows, a pull or a run.
 const DATA: &str = "loopline.data";
 
@@ -58,6 +60,9 @@ pub async fn build(
     builder.run(wanted, progress).await
 }
 
+/// The engine's error, kept aside.
+pub(super) type Cause = Arc<Mutex<Option<DataFusionError>>>;
+
 /// A table that later nodes may read.
 #[derive(Clone)]
 struct Ready {
@@ -67,10 +72,21 @@ struct Ready {
     provider: Option<Arc<dyn TableProvider>>,
 }
 
-struct Builder<'a> {
-    planner: Planner<'a>,
+impl Ready {
+    fn view(fingerprint: &Fingerprint) -> Self {
+        Self { data: fingerprint.of_view(), provider: None }
+    }
+
+    fn kept(current: &TableVersion) -> Self {
+        let data = current.properties.get(CONTENT).cloned().unwrap_or_else(|| current.version.to_string());
+        Self { data, provider: Some(Arc::new(Files::of(current))) }
+    }
+}
+
+pub(super) struct Builder<'a> {
+    pub planner: Planner<'a>,
     graph: &'a Graph,
-    context: &'a BuildContext<'a>,
+    pub context: &'a BuildContext<'a>,
     ready: Mutex<BTreeMap<TableName, Ready>>,
 }
 
@@ -85,10 +101,32 @@ struct Done<'a> {
 }
 
 impl<'a> Builder<'a> {
+    /// A builder for which every table of `context.current` is made already. A view of which a pulled table is missing is not: who reads it will say so.
+    pub fn over_current(planner: Planner<'a>, graph: &'a Graph, context: &'a BuildContext<'a>) -> Self {
+        let builder = Self { planner, graph, context, ready: Mutex::default() };
+        for node in &graph.nodes {
+            let ready = match (node.kind, context.current.get(&node.table)) {
+                (NodeKind::Mapped, _) => builder.fingerprint(node).ok().map(|fingerprint| Ready::view(&fingerprint)),
+                (_, Some(current)) => Some(Ready::kept(current)),
+                (_, None) => None,
+            };
+            if let Some(ready) = ready {
+                builder.ready.lock().unwrap_or_else(PoisonError::into_inner).insert(node.table.clone(), ready);
+            }
+        }
+        builder
+    }
+
     async fn run(&self, mut waiting: Vec<usize>, progress: &dyn Progress) -> Result<Built, ModelError> {
         let total = waiting.iter().filter(|at| self.graph.nodes[**at].kind != NodeKind::Mapped).count();
         let mut open: BTreeSet<&TableName> = waiting.iter().map(|at| &self.graph.nodes[*at].table).collect();
-        let mut built = Built { staged: vec![], unchanged: BTreeMap::new(), models: vec![], failed_checks: vec![] };
+        let mut built = Built {
+            staged: vec![],
+            unchanged: BTreeMap::new(),
+            as_production: BTreeSet::new(),
+            models: vec![],
+            failed_checks: vec![],
+        };
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < NODES_AT_ONCE {
@@ -110,7 +148,9 @@ impl<'a> Builder<'a> {
     fn record(&self, done: Done, built: &mut Built, progress: &dyn Progress, total: usize) {
         let Done { node, ready, run, staged, failed_checks } = done;
         if let Some(run) = run {
-            if let (None, Some(current)) = (&staged, self.context.current.get(&node.table)) {
+            if run.reason == AS_PRODUCTION {
+                built.as_production.insert(node.table.clone());
+            } else if let (None, Some(current)) = (&staged, self.context.current.get(&node.table)) {
                 built.unchanged.insert(node.table.clone(), current.version);
             }
             built.staged.extend(staged);
@@ -127,11 +167,12 @@ impl<'a> Builder<'a> {
         let started = std::time::Instant::now();
         let fingerprint = self.fingerprint(node)?;
         if node.kind == NodeKind::Mapped {
-            let ready = Ready { data: fingerprint.hash(), provider: None };
+            let ready = Ready::view(&fingerprint);
             return Ok(Done { node, ready, run: None, staged: None, failed_checks: vec![] });
         }
         let current = self.context.current.get(&node.table);
         let (outcome, reason, rows, ready, staged, failed_checks) = match current {
+            _ if let Some(version) = self.beside(node, &fingerprint) => self.take(node, version).await?,
             Some(current) if current.properties.get(FINGERPRINT) == Some(&fingerprint.hash()) => {
                 let (ready, failed) = self.skip(node, current).await?;
                 (ModelOutcome::Skipped, "nothing changed".to_owned(), rows_of(current), ready, None, failed)
@@ -147,14 +188,39 @@ impl<'a> Builder<'a> {
         Ok(Done { node, ready, run: Some(run), staged, failed_checks })
     }
 
+    /// The version of the node elsewhere that was made from the same.
+    fn beside(&self, node: &Node, fingerprint: &Fingerprint) -> Option<&TableVersion> {
+        let (Beside::Production(versions) | Beside::Tested(_, versions)) = &self.context.beside else { return None };
+        let is_same = |version: &&TableVersion| version.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
+        // What is current needs no copy.
+        let current = self.context.current.get(&node.table).filter(is_same);
+        let is_kept = matches!(self.context.beside, Beside::Tested(..)) && current.is_some();
+        versions.get(&node.table).filter(is_same).filter(|_| !is_kept)
+    }
+
+    /// Reads a version from elsewhere, or copies it; checks that it has not passed yet run all the same.
+    async fn take(
+        &self,
+        node: &Node,
+        version: &TableVersion,
+    ) -> Result<(ModelOutcome, String, u64, Ready, Option<Staged>, Vec<FailedCheck>), ModelError> {
+        let Beside::Tested(environment, _) = self.context.beside else {
+            let (ready, failed) = self.skip(node, version).await?;
+            return Ok((ModelOutcome::Skipped, AS_PRODUCTION.into(), rows_of(version), ready, None, failed));
+        };
+        let staged = self.context.store.adopt(self.context.run, environment, version).await?;
+        let copy = TableVersion { files: staged.files.clone(), ..version.clone() };
+        let (ready, failed) = self.skip(node, &copy).await?;
+        Ok((ModelOutcome::Copied, format!("tested in {environment}"), staged.rows, ready, Some(staged), failed))
+    }
+
     /// Keeps the current version; checks that it has not passed yet run all the same.
     async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Vec<FailedCheck>), ModelError> {
         let provider: Arc<dyn TableProvider> = Arc::new(Files::of(current));
         let rules = self.rules(node, &provider);
         let checked = current.properties.get(CHECKS) == Some(&check::hash(&rules));
-        let failed = if checked { vec![] } else { check::failed(&self.planner, node, &rules, provider.clone()).await? };
-        let data = current.properties.get(CONTENT).cloned().unwrap_or_else(|| current.version.to_string());
-        Ok((Ready { data, provider: Some(provider) }, failed))
+        let failed = if checked { vec![] } else { check::failed(&self.planner, node, &rules, provider).await? };
+        Ok((Ready::kept(current), failed))
     }
 
     /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
@@ -163,8 +229,7 @@ impl<'a> Builder<'a> {
         node: &Node,
         fingerprint: &Fingerprint,
     ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
-        let tables = self.tables(node).await?;
-        let planned = self.planner.node(node, tables).await.map_err(first)?;
+        let planned = self.plan(node).await?;
         let schema = stored_schema(&planned.schema());
         let properties = BTreeMap::from([
             (FINGERPRINT.to_owned(), fingerprint.hash()),
@@ -185,12 +250,18 @@ impl<'a> Builder<'a> {
         Ok((same, Ready { data: staged.content.clone(), provider: Some(provider) }, staged, failed))
     }
 
+    /// The node's plan over what it reads.
+    pub async fn plan(&self, node: &Node) -> Result<Planned, ModelError> {
+        let tables = self.tables(node).await?;
+        self.planner.node(node, tables).await.map_err(first)
+    }
+
     fn rules(&self, node: &Node, provider: &Arc<dyn TableProvider>) -> Vec<Rule> {
         check::rules(self.planner.project, node, &provider.schema())
     }
 
     /// Everything on which the node's rows depend.
-    fn fingerprint(&self, node: &Node) -> Result<Fingerprint, ModelError> {
+    pub fn fingerprint(&self, node: &Node) -> Result<Fingerprint, ModelError> {
         let mut parts = BTreeMap::from([(Fingerprint::DEFINITION.to_owned(), definition(self.planner.project, node))]);
         if self.planner.grain(node).is_some() {
             parts.insert(Fingerprint::CLOCK.to_owned(), self.planner.instant(node).to_rfc3339());
@@ -279,20 +350,27 @@ impl<'a> Builder<'a> {
         schema: &SchemaRef,
         properties: BTreeMap<String, String>,
     ) -> Result<Staged, ModelError> {
-        let failed = |source: DataFusionError| {
-            let (table, path, memory) = (node.table.clone(), self.planner.path(node).to_owned(), is_memory(&source));
-            let source = Box::new(source);
-            if memory { ModelError::Memory { table, path, source } } else { ModelError::Run { table, path, source } }
-        };
+        let (batches, cause) = self.rows(node, state, plan, schema).await?;
+        let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
+        self.judge(node, &cause, staged)
+    }
+
+    /// The rows of a plan on their way to the store, and where the engine's error will be if there is one.
+    pub async fn rows(
+        &self,
+        node: &Node,
+        state: &SessionState,
+        plan: &LogicalPlan,
+        schema: &SchemaRef,
+    ) -> Result<(Batches, Cause), ModelError> {
         let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
             Some(source) if !is_memory(&error) => source.error(&error),
-            _ => failed(error),
+            _ => self.failed(node, error),
         })?;
-        let stream = execute_stream(physical, state.task_ctx()).map_err(failed)?;
-        // The store hands errors on in its own; the engine's is kept aside.
-        let cause: Arc<Mutex<Option<DataFusionError>>> = Arc::default();
+        let stream = execute_stream(physical, state.task_ctx()).map_err(|error| self.failed(node, error))?;
+        let cause = Cause::default();
         let (kept, target) = (cause.clone(), schema.clone());
-        let batches: Batches = stream
+        let batches = stream
             .and_then(move |batch| {
                 let batch = RecordBatch::try_new(target.clone(), batch.columns().to_vec());
                 async move { Ok(batch?) }
@@ -301,13 +379,22 @@ impl<'a> Builder<'a> {
                 let text = error.to_string();
                 kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 text.into()
-            })
-            .boxed();
-        let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
+            });
+        Ok((batches.boxed(), cause))
+    }
+
+    /// What the store made of [`Builder::rows`]: it hands errors on in its own words, the engine's counts.
+    pub fn judge<T>(&self, node: &Node, cause: &Cause, done: Result<T, StoreError>) -> Result<T, ModelError> {
         match cause.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(failed(error)),
-            None => Ok(staged?),
+            Some(error) => Err(self.failed(node, error)),
+            None => Ok(done?),
         }
+    }
+
+    fn failed(&self, node: &Node, source: DataFusionError) -> ModelError {
+        let (table, path, memory) = (node.table.clone(), self.planner.path(node).to_owned(), is_memory(&source));
+        let source = Box::new(source);
+        if memory { ModelError::Memory { table, path, source } } else { ModelError::Run { table, path, source } }
     }
 }
 
@@ -326,7 +413,7 @@ fn is_memory(error: &DataFusionError) -> bool {
 }
 
 /// Tables do not say which columns are never null: checks do, and other engines need not enforce it.
-fn stored_schema(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true).with_metadata(Default::default()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -30,6 +30,16 @@ impl Fingerprint {
         serde_json::json!(self.parts).to_string()
     }
 
+    /// The data of a view: its definition, and its definition with its inputs, so that one can be told from the other.
+    pub fn of_view(&self) -> String {
+        format!("{}/{}", self.parts.get(Self::DEFINITION).map(String::as_str).unwrap_or_default(), self.hash())
+    }
+
+    /// Whether `one` and `other` are data of the same rows through different definitions of a view, for all that is known.
+    pub fn is_other_view(one: &str, other: &str) -> bool {
+        one.split_once('/').zip(other.split_once('/')).is_some_and(|((one, _), (other, _))| one != other)
+    }
+
     /// Why these parts are not those of `before`, in words.
     pub fn difference(&self, before: Option<&String>) -> String {
         let Some(before) = before.and_then(|json| serde_json::from_str::<BTreeMap<String, String>>(json).ok()) else {

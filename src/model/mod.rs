@@ -6,13 +6,16 @@
 mod build;
 mod check;
 mod contract;
+mod difference;
 mod engine;
 mod error;
 mod evaluate;
 mod fingerprint;
 mod function;
 mod graph;
+mod past;
 mod plan;
+mod replay;
 mod session;
 mod statement;
 mod table;
@@ -20,7 +23,7 @@ mod table;
 mod tests;
 mod types;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 
@@ -29,9 +32,11 @@ use crate::base::{RunId, TableName};
 use crate::store::{Staged, Store, TableVersion};
 
 pub use build::build;
+pub use difference::Difference;
 pub use error::ModelError;
 pub use evaluate::evaluate;
 pub use graph::{Graph, Node, NodeKind};
+pub use replay::{ReplayOutcome, Replayed, has_same_definition, replay, why_it_differs};
 pub use session::Reader;
 
 /// What a build reads and when.
@@ -44,6 +49,18 @@ pub struct BuildContext<'a> {
     /// Current versions of all contracts and models (the last cut's), to skip what cannot have changed.
     pub current: BTreeMap<TableName, TableVersion>,
     pub memory_limit_bytes: usize,
+    pub beside: Beside<'a>,
+}
+
+/// Tables elsewhere that a build may use instead of making its own: those with the same fingerprint.
+#[derive(Default)]
+pub enum Beside<'a> {
+    #[default]
+    Nothing,
+    /// A build of an environment: what is as in production is read from there.
+    Production(BTreeMap<TableName, TableVersion>),
+    /// A promotion: what the environment of this name tested is copied.
+    Tested(&'a str, BTreeMap<TableName, TableVersion>),
 }
 
 /// What a build made; nothing of it is visible before `Store::publish`.
@@ -52,6 +69,8 @@ pub struct Built {
     pub staged: Vec<Staged>,
     /// Tables that stay at their version.
     pub unchanged: BTreeMap<TableName, u64>,
+    /// Of an environment: tables that are as in production.
+    pub as_production: BTreeSet<TableName>,
     pub models: Vec<ModelRun>,
     pub failed_checks: Vec<FailedCheck>,
 }
@@ -74,6 +93,8 @@ pub enum ModelOutcome {
     /// Built, and its rows are the same as before: what reads it need not be built.
     Same,
     Skipped,
+    /// Taken over from the environment that it was tested in.
+    Copied,
 }
 
 /// A check that did not hold.

@@ -19,8 +19,9 @@ use super::error::Problem;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema, select};
 use super::statement::{Names, bind_clock, parse};
 use super::table::Files;
-use super::{Graph, ModelError};
-use crate::base::{TableName, nearest};
+use super::{Graph, ModelError, past};
+use crate::base::time::Instant;
+use crate::base::{RunId, TableName, nearest};
 use crate::project::Project;
 use crate::store::{Cut, Store, pulls_schema};
 
@@ -45,9 +46,17 @@ impl<'a> Reader<'a> {
         Ok(Self { project, store, cut: cut.clone(), engine, opened: Mutex::default() })
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn as_of(&self) -> Instant {
+        self.cut.as_of
+    }
+
     /// Every table that can be read, by name.
     pub fn tables(&self) -> Vec<TableName> {
-        let mut names: BTreeMap<TableName, ()> = self.cut.tables.keys().map(|table| (table.clone(), ())).collect();
+        let mut names: BTreeMap<TableName, ()> = self.cut.names().into_iter().map(|table| (table.clone(), ())).collect();
         names.extend(["cuts", "changes", "pulls"].map(|name| (TableName::new("system", name), ())));
         names.into_keys().collect()
     }
@@ -107,11 +116,11 @@ impl<'a> Reader<'a> {
     /// The union of a contract's maps over the pulled tables of the cut, as the run saw it.
     async fn view(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         let graph = Graph::new(self.project).map_err(first)?;
-        let node = graph.node(table).ok_or_else(|| self.unknown(table, line))?;
+        let node = graph.node(table).ok_or_else(|| self.unknown(self.cut.run, table, line))?;
         let mut raw = Tables::new();
         for input in &node.inputs {
             let provider = match input.name.strip_suffix("__deleted") {
-                Some(live) if !self.cut.tables.contains_key(input) => {
+                Some(live) if !self.cut.has(input) => {
                     let live = self.stored(&TableName::new(&input.schema, live), line).await?;
                     Arc::new(Files::new(deleted_schema(&live.schema()), vec![]))
                 }
@@ -124,8 +133,13 @@ impl<'a> Reader<'a> {
     }
 
     async fn stored(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
-        let version = match self.cut.tables.get(table) {
-            Some(version) => Some(self.store.at(table, *version).await?),
+        if let Some((table, run)) = past::split(table) {
+            let cut = self.store.cut_of(run).await?;
+            let version = self.store.version_of(&cut, &table).await?;
+            return version.map(|version| Arc::new(Files::of(&version)) as _).ok_or_else(|| self.unknown(run, &table, line));
+        }
+        let version = match self.store.version_of(&self.cut, table).await? {
+            Some(version) => Some(version),
             None if table.schema == "system" => self.store.latest(table).await?,
             None => None,
         };
@@ -133,17 +147,17 @@ impl<'a> Reader<'a> {
             Some(version) => Ok(Arc::new(Files::of(&version))),
             None if *table == TableName::new("system", "changes") => Ok(Arc::new(Files::new(changes_schema(), vec![]))),
             None if *table == TableName::new("system", "pulls") => Ok(Arc::new(Files::new(pulls_schema(), vec![]))),
-            None => Err(self.unknown(table, line)),
+            None => Err(self.unknown(self.cut.run, table, line)),
         }
     }
 
-    fn unknown(&self, table: &TableName, line: usize) -> ModelError {
+    fn unknown(&self, run: RunId, table: &TableName, line: usize) -> ModelError {
         let names: Vec<String> = self.tables().iter().map(ToString::to_string).collect();
         let hint = match nearest(&table.to_string(), names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean {near}?"),
             None => "select table_schema, table_name from information_schema.tables lists what there is".into(),
         };
-        query_error(Problem::new(line, format!("run {} made no table {table}", self.cut.run), Some(hint)))
+        query_error(Problem::new(line, format!("run {run} made no table {table}"), Some(hint)))
     }
 }
 

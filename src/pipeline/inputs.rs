@@ -16,8 +16,8 @@ use super::{Hub, PipelineError};
 /// Snapshots opened at the same time.
 const SNAPSHOTS_AT_ONCE: usize = 16;
 
-/// A table that a run must not lose from the cut although it does not build it.
-const PULLED: &str = "raw";
+/// The schema of pulled rows: a run must not lose them from the cut although it does not build them.
+pub(super) const PULLED: &str = "raw";
 
 /// Reads every statement of the project.
 pub(super) fn graph(project: &Project) -> Result<Graph, PipelineError> {
@@ -160,14 +160,25 @@ impl Hub {
         cut: Option<&Cut>,
         graph: &Graph,
     ) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
-        let Some(cut) = cut else { return Ok(BTreeMap::new()) };
-        let tables = cut.tables.iter().filter(|(table, _)| graph.node(table).is_some());
-        let versions: Vec<TableVersion> = futures::stream::iter(tables)
-            .map(|(table, version)| self.store.at(table, *version))
+        match cut {
+            Some(cut) => self.versions(&cut.own(), |table| graph.node(table).is_some()).await,
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// The versions of a cut's tables, those of production under it included.
+    pub(super) async fn versions(
+        &self,
+        cut: &Cut,
+        wanted: impl Fn(&TableName) -> bool,
+    ) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+        let tables = cut.names().into_iter().filter(|table| wanted(table));
+        let versions: Vec<Option<TableVersion>> = futures::stream::iter(tables)
+            .map(|table| self.store.version_of(cut, table))
             .buffer_unordered(SNAPSHOTS_AT_ONCE)
             .try_collect()
             .await?;
-        Ok(versions.into_iter().map(|version| (version.table.clone(), version)).collect())
+        Ok(versions.into_iter().flatten().map(|version| (version.table.clone(), version)).collect())
     }
 }
 

@@ -62,5 +62,7 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
         contracts,
         models,
         pipelines,
+        environments: settings.environments,
+        environment: None,
     })
 }

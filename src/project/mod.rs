@@ -5,6 +5,7 @@
 
 mod connector;
 mod contract;
+mod environment;
 mod error;
 mod files;
 mod load;
@@ -32,6 +33,7 @@ use crate::base::{Secret, TableName};
 
 pub use connector::{Connector, Protocol, Write};
 pub use contract::{Column, Contract};
+pub use environment::{Environment, EnvironmentSettings};
 pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
 pub use pipeline::{Limits, Mode, Pipeline, WriteRule};
@@ -60,6 +62,10 @@ pub struct Project {
     pub contracts: BTreeMap<TableName, Contract>,
     pub models: BTreeMap<TableName, Model>,
     pub pipelines: BTreeMap<String, Pipeline>,
+    /// What `[env.<name>]` says of environments.
+    pub environments: BTreeMap<String, EnvironmentSettings>,
+    /// `None` is production; see [`Project::in_environment`].
+    pub environment: Option<Environment>,
 }
 
 /// How long versions of tables are kept, so that `as of RUN` can be replayed.

@@ -120,7 +120,11 @@ fn read_retries(section: Section) -> Retries {
     let backoff = section.parsed("backoff", duration).map_or(BACKOFF_DEFAULT, |pause| pause.value);
     let max = section.parsed("max", duration);
     if let Some(max) = max.as_ref().filter(|max| max.value < backoff) {
-        section.problem(max.line, "max: the longest pause is shorter than the first one", Some("raise max, or lower backoff".into()));
+        section.problem(
+            max.line,
+            "max: the longest pause is shorter than the first one",
+            Some("raise max, or lower backoff".into()),
+        );
     }
     section.finish();
     let max = max.map_or(BACKOFF_MAX_DEFAULT.max(backoff), |max| max.value);
@@ -145,14 +149,16 @@ fn check_cron(text: &str) -> Result<String, String> {
 pub(super) fn check_order(pipelines: &BTreeMap<String, Pipeline>, files: &BTreeMap<String, SqlFile>, problems: &Problems) {
     let after = |name: &str| pipelines.get(name).and_then(|pipeline| pipeline.schedule.as_ref()?.after.as_deref());
     for (name, pipeline) in pipelines {
-        let chain: Vec<&str> =
-            std::iter::successors(after(name), |before| after(before)).take(pipelines.len()).collect();
+        let chain: Vec<&str> = std::iter::successors(after(name), |before| after(before)).take(pipelines.len()).collect();
         // Told once for each circle: by its first name.
         if let Some(end) = chain.iter().position(|other| other == name)
             && chain[..=end].iter().all(|other| *other >= name.as_str())
         {
             let line = files.get(name).and_then(|file| file.text.lines().position(|line| line.contains("after")));
-            let what = format!("schedule: {name} runs after {}, and so none of them ever starts", chain[..=end].join(", which runs after "));
+            let what = format!(
+                "schedule: {name} runs after {}, and so none of them ever starts",
+                chain[..=end].join(", which runs after ")
+            );
             let hint = Some("let one of them run by cron or on_fresh alone".into());
             problems.at(&pipeline.file, line.map_or(1, |line| line + 1), what, hint);
         }

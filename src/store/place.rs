@@ -64,6 +64,11 @@ impl Place {
         format!("{}/{}", table.schema, table.name)
     }
 
+    /// The folder, if it is on a local disk.
+    pub(super) fn local_folder(&self) -> Option<PathBuf> {
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
+    }
+
     /// The Delta log of `table`.
     pub(super) fn log(&self, table: &TableName) -> Result<LogStoreRef, StoreError> {
         let folder = Self::table_folder(table);

@@ -72,6 +72,25 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The hash that [`Store::stage`] would give `batches`, and how many rows they are; nothing is written.
+    pub async fn content_of(
+        &self,
+        table: &TableName,
+        schema: SchemaRef,
+        mut batches: Batches,
+    ) -> Result<(String, u64), StoreError> {
+        let name = table.to_string();
+        let schema = types::storable(&name, &schema)?;
+        let mut content = Content::new(&schema);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
+            content.add(&name, &types::by_position(&name, &batch, &schema)?)?;
+        }
+        Ok((content.text(&types::to_delta(&schema)), content.rows))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::{ArrayRef, Float32Array, Int16Array, StringViewArray, TimestampNanosecondArray};

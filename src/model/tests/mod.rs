@@ -178,8 +178,15 @@ impl Bench {
         let raw: BTreeMap<TableName, u64> = pinned.iter().map(|(name, version)| (name.clone(), version.version)).collect();
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
-        let context =
-            BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: project.memory_limit_bytes };
+        let context = BuildContext {
+            store: &self.store,
+            run,
+            as_of,
+            pinned,
+            current,
+            memory_limit_bytes: project.memory_limit_bytes,
+            beside: Beside::Nothing,
+        };
         let mut built = build(&project, &graph, &targets, context, &Quiet).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));

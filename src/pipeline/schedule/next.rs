@@ -25,7 +25,10 @@ pub(super) struct News {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Next {
     /// Due, and since when: what is due the longest comes first.
-    Start { since: Instant, why: Why },
+    Start {
+        since: Instant,
+        why: Why,
+    },
     /// Due then; `None`: only something that happens elsewhere starts it.
     Wait(Option<Instant>),
     Paused,
