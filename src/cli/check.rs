@@ -14,7 +14,7 @@ use crate::writeback;
 
 use super::Done;
 use super::context::Context;
-use super::failure::{CliError, text};
+use super::failure::text;
 use super::format::{Table, counted};
 
 /// Checks files, statements and connections, and says all that is wrong
@@ -183,9 +183,4 @@ fn summary(report: &Report) -> String {
     let found = if report.errors.is_empty() { "no errors".to_owned() } else { counted(report.errors.len(), "error", "errors") };
     let counts = format!("{}: {found}", counts.join(", "));
     if table.is_empty() { counts } else { format!("{}\n\n{counts}", table.render(None)) }
-}
-
-/// All errors of a project and its statements as one, for commands that need both to be right.
-pub(super) fn graph(project: &Project) -> Result<Graph, CliError> {
-    Graph::new(project).map_err(CliError::several)
 }

@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod demo;
 mod environments;
+mod explain;
 mod failure;
 mod format;
 mod init;
@@ -20,6 +21,7 @@ mod pull;
 mod replay;
 mod run;
 mod schedules;
+mod select;
 mod serve;
 mod sql;
 mod status;
@@ -88,6 +90,7 @@ enum Command {
     Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
+    Explain(explain::Arguments),
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
@@ -136,6 +139,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
+        Command::Explain(arguments) => explain::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,

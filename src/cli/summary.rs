@@ -302,7 +302,7 @@ mod tests {
     }
 
     fn model(table: &str, outcome: ModelOutcome) -> ModelRun {
-        ModelRun { table: table.into(), outcome, reason: "input changed".into(), rows: 600, seconds: 0.1 }
+        ModelRun { rows: 600, seconds: 0.1, ..ModelRun::new(&table.parse().unwrap(), outcome, "input changed".into()) }
     }
 
     fn report() -> RunReport {

@@ -34,8 +34,8 @@ pub(super) type Tables = BTreeMap<TableName, Arc<dyn TableProvider>>;
 const CATALOG: &str = "loopline";
 /// Where a bare name would be looked up; it stays empty.
 const DEFAULT_SCHEMA: &str = "public";
-/// Parts into which one statement's work is split; two statements run at once.
-const PARTITIONS: usize = 2;
+/// Bytes of files for which splitting a statement's work into one more part pays.
+const PART_BYTES: usize = 4 << 20;
 /// What a sort keeps free for merging its spilled runs; the engine's default of 10 MiB for each sort exhausts a small pool.
 const SORT_RESERVE_BYTES: usize = 1 << 20;
 /// How many of the largest consumers an error about memory names.
@@ -59,6 +59,7 @@ impl Engine {
     /// A session that sees `tables` and whose decision functions decide as of `as_of`.
     pub fn session(&self, tables: Tables, as_of: Instant) -> SessionState {
         let mut state = self.base.clone();
+        state.config_mut().options_mut().execution.target_partitions = partitions(&tables);
         state.register_catalog_list(catalog(&tables));
         let tables = Arc::new(tables);
         for decision in decide::all() {
@@ -69,6 +70,21 @@ impl Engine {
         }
         state
     }
+}
+
+/// Parts into which the work of a statement that reads `tables` is split: one for small tables, whose rows it costs more to hand around than to
+/// work through.
+fn partitions(tables: &Tables) -> usize {
+    let bytes = |table: &Arc<dyn TableProvider>| match table.statistics() {
+        Some(statistics) => statistics.total_byte_size.get_value().copied(),
+        None => None,
+    };
+    let sizes: Option<Vec<usize>> = tables.values().map(bytes).collect();
+    sizes.map_or(cores(), |sizes| (1 + sizes.iter().sum::<usize>() / PART_BYTES).min(cores()))
+}
+
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZeroUsize::get)
 }
 
 /// The same session for statements that do not fit into memory with hash joins, which cannot spill.
@@ -83,8 +99,7 @@ fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
-        .with_information_schema(true)
-        .with_target_partitions(PARTITIONS);
+        .with_information_schema(true);
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     options.execution.sort_spill_reservation_bytes = SORT_RESERVE_BYTES;

@@ -1,6 +1,6 @@
 //! The dependency graph, read from the statements themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::project::{Connector, Project, SqlFile, System};
 pub struct Graph {
     /// Topologically sorted.
     pub nodes: Vec<Node>,
+    positions: HashMap<TableName, usize>,
 }
 
 /// One table and what it reads.
@@ -65,7 +66,7 @@ impl Graph {
         let GraphReader { nodes, mut errors, .. } = reader;
         if errors.is_empty() {
             match sort(nodes) {
-                Ok(nodes) => return Ok(Self { nodes }),
+                Ok(nodes) => return Ok(Self::of(nodes)),
                 Err(error) => errors.push(error),
             }
         }
@@ -100,13 +101,28 @@ impl Graph {
         if errors.is_empty() { Ok(()) } else { Err(distinct(errors)) }
     }
 
+    /// `nodes` in build order.
+    pub(super) fn of(nodes: Vec<Node>) -> Self {
+        let positions = nodes.iter().enumerate().map(|(at, node)| (node.table.clone(), at)).collect();
+        Self { nodes, positions }
+    }
+
     pub fn node(&self, table: &TableName) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.table == *table)
+        self.positions.get(table).map(|at| &self.nodes[*at])
+    }
+
+    /// The tables that a node reads, mapped views as what they read.
+    pub(super) fn reads<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a TableName> {
+        let inner = |input: &'a TableName| match self.node(input).filter(|input| input.kind == NodeKind::Mapped) {
+            Some(view) => view.inputs.as_slice(),
+            None => std::slice::from_ref(input),
+        };
+        node.inputs.iter().flat_map(inner)
     }
 
     /// Positions of `targets` and of everything they need, in build order.
     pub(super) fn closure(&self, targets: &[TableName]) -> Result<Vec<usize>, ModelError> {
-        let positions: BTreeMap<&TableName, usize> = self.nodes.iter().enumerate().map(|(at, node)| (&node.table, at)).collect();
+        let positions = &self.positions;
         let mut wanted = BTreeSet::new();
         let mut open: Vec<usize> = vec![];
         for table in targets {
@@ -232,7 +248,7 @@ impl<'a> GraphReader<'a> {
 
     /// Refuses every read of a table that is not there, or that this kind of statement must not read.
     fn references(&mut self) {
-        let readable: Vec<String> = self
+        let readable: BTreeSet<String> = self
             .nodes
             .values()
             .filter(|node| node.kind != NodeKind::Write)
@@ -259,7 +275,11 @@ impl<'a> GraphReader<'a> {
                             (format!("{name}: nothing reads the results of write maps"), Some("read the outbox model".into()))
                         }
                         _ => {
-                            let near = nearest(&name, readable.iter().map(String::as_str));
+                            // Often the name is right and the schema is not.
+                            let elsewhere =
+                                |table: &&String| table.split_once('.').is_some_and(|(_, other)| other == read.table.name);
+                            let near = readable.iter().find(elsewhere).map(String::as_str);
+                            let near = near.or_else(|| nearest(&name, readable.iter().map(String::as_str)));
                             (format!("unknown table {name}"), near.map(|near| format!("did you mean {near}?")))
                         }
                     };
@@ -309,13 +329,23 @@ fn cycle(open: &BTreeMap<TableName, Node>) -> ModelError {
         path.push(node);
         next = node.inputs.iter().find_map(|input| open.get(input));
     }
-    let mut names: Vec<String> = path.iter().map(|node| node.table.to_string()).collect();
-    names.extend(names.first().cloned());
-    // Of the circle, a model is what can be changed; a contract has no statement.
-    let turn = path.iter().enumerate().find_map(|(at, node)| Some((node.sources.first()?, path.get(at + 1).or(path.first())?)));
-    let what = format!("these tables need one another: {}", names.join(" reads "));
+    // A contract has no statement: what it reads follows from its columns.
+    let place = |node: &Node, read: &TableName| {
+        let found = |source: &Source| source.select.reads.iter().find(|other| other.table == *read).map(|read| read.line);
+        node.sources.iter().find_map(|source| Some((source.path.clone(), found(source)?)))
+    };
+    let next = |at: usize| path.get(at + 1).or(path.first()).map(|node| &node.table);
+    let places: Vec<_> = (0..path.len()).map(|at| place(path[at], next(at)?)).collect();
+    let step = |(node, place): (&&Node, &Option<(PathBuf, usize)>)| match place {
+        Some((path, line)) => format!("{} ({}:{line})", node.table, path.display()),
+        None => node.table.to_string(),
+    };
+    let mut steps: Vec<String> = path.iter().zip(&places).map(step).collect();
+    steps.extend(path.first().map(|node| node.table.to_string()));
+    let what = format!("these tables need one another: {}", steps.join(" reads "));
     let hint = Some("break the circle; identity models (xref.*) read mapped.* tables, not contracts".into());
-    let Some((source, read)) = turn else { return ModelError::Query { line: 1, what, hint } };
-    let line = source.select.reads.iter().find(|other| other.table == read.table).map_or(1, |read| read.line);
-    ModelError::at(&source.path, Problem::new(line, what, hint))
+    match places.into_iter().flatten().next() {
+        Some((path, line)) => ModelError::at(&path, Problem::new(line, what, hint)),
+        None => ModelError::Query { line: 1, what, hint },
+    }
 }

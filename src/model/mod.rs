@@ -10,12 +10,18 @@ mod difference;
 mod engine;
 mod error;
 mod evaluate;
+mod explain;
 mod fingerprint;
 mod function;
 mod graph;
+mod meter;
+mod order;
 mod past;
 mod plan;
+mod preview;
 mod replay;
+mod runs_table;
+mod select;
 mod session;
 mod statement;
 mod table;
@@ -35,8 +41,13 @@ pub use build::build;
 pub use difference::Difference;
 pub use error::ModelError;
 pub use evaluate::evaluate;
+pub use explain::{ExplainRequest, Explanation, Operator, explain};
+pub use fingerprint::Cause;
 pub use graph::{Graph, Node, NodeKind};
+pub use preview::{Action, TablePreview, Versions, changed, preview};
 pub use replay::{ReplayOutcome, Replayed, has_same_definition, replay, why_it_differs};
+pub use runs_table::model_runs_batch;
+pub use select::select;
 pub use session::Reader;
 
 /// What a build reads and when.
@@ -63,6 +74,16 @@ pub enum Beside<'a> {
     Tested(&'a str, BTreeMap<TableName, TableVersion>),
 }
 
+impl Beside<'_> {
+    /// Production's version, under an environment.
+    fn production(&self, table: &TableName) -> Option<&TableVersion> {
+        match self {
+            Self::Production(versions) => versions.get(table),
+            Self::Nothing | Self::Tested(..) => None,
+        }
+    }
+}
+
 /// What a build made; nothing of it is visible before `Store::publish`.
 #[derive(Debug)]
 pub struct Built {
@@ -84,6 +105,30 @@ pub struct ModelRun {
     pub reason: String,
     pub rows: u64,
     pub seconds: f64,
+    /// What was written, in files.
+    pub bytes: u64,
+    /// What did not fit into memory and went to disk.
+    pub spilled_bytes: u64,
+    /// The most that the statement held of the memory pool.
+    pub peak_memory_bytes: u64,
+    /// How often it was run: again after a fault that may pass, or when it did not fit into memory.
+    pub tries: u32,
+}
+
+impl ModelRun {
+    pub(crate) fn new(table: &TableName, outcome: ModelOutcome, reason: String) -> Self {
+        Self {
+            table: table.to_string(),
+            outcome,
+            reason,
+            rows: 0,
+            seconds: 0.0,
+            bytes: 0,
+            spilled_bytes: 0,
+            peak_memory_bytes: 0,
+            tries: 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -95,6 +140,8 @@ pub enum ModelOutcome {
     Skipped,
     /// Taken over from the environment that it was tested in.
     Copied,
+    /// It could not be built; the reason says why.
+    Failed,
 }
 
 /// A check that did not hold.
@@ -110,5 +157,15 @@ pub struct FailedCheck {
 
 /// Called as a build goes on, for progress bars.
 pub trait Progress: Send + Sync {
+    /// A table is not skipped: it is being built from now on.
+    fn started(&self, _table: &TableName) {}
+    /// A table is done, or failed; `done` of `total` are.
     fn model(&self, run: &ModelRun, done: usize, total: usize);
+}
+
+/// Shows nothing.
+struct Quiet;
+
+impl Progress for Quiet {
+    fn model(&self, _: &ModelRun, _: usize, _: usize) {}
 }

@@ -3,24 +3,27 @@
 //! Each table is made again from what the run's cut has of its inputs. If all of them come out as they were published, the whole run does.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
+use chrono::DateTime;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
+use datafusion::physical_plan::execute_stream;
+use futures::{StreamExt, TryStreamExt};
 
-use super::build::{Builder, stored_schema};
+use super::build::{Builder, CONTENT, DATA, INPUTS, first, stored_schema};
 use super::difference::{Difference, difference};
 use super::engine::{Engine, frugal};
-use super::fingerprint::{Fingerprint, definition};
+use super::fingerprint::{Cause, Fingerprint, reason};
 use super::graph::{Graph, Node, NodeKind};
 use super::plan::{Planned, Planner};
 use super::table::Files;
-use super::{BuildContext, ModelError};
+use super::{BuildContext, ModelError, Quiet};
 use crate::base::{TableName, causes};
 use crate::project::Project;
 use crate::store::TableVersion;
-
-const CONTENT: &str = "loopline.content";
-const INPUTS: &str = "loopline.inputs";
-const DATA: &str = "loopline.data";
 
 /// One table of a replayed run.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -56,14 +59,14 @@ pub async fn replay(
 ) -> Result<Vec<Replayed>, ModelError> {
     let engine = Engine::new(context.store.object_store(), context.memory_limit_bytes)?;
     let planner = Planner { project, engine: &engine, as_of: context.as_of };
-    let builder = Builder::over_current(planner, graph, &context);
-    let mut replayed = Vec::new();
+    let builder = Builder::new(planner, graph, &context, &Quiet);
+    context.current.keys().for_each(|table| builder.keep(table));
     let gone = context.current.iter().filter(|(table, _)| graph.node(table).is_none());
-    replayed.extend(gone.map(|(table, version)| Replayed::new(table, version, ReplayOutcome::Gone)));
+    let mut replayed: Vec<Replayed> = gone.map(|(table, version)| Replayed::new(table, version, ReplayOutcome::Gone)).collect();
     let nodes: Vec<(&Node, &TableVersion)> =
         graph.nodes.iter().filter_map(|node| Some((node, context.current.get(&node.table)?))).collect();
     for (done, (node, version)) in nodes.iter().enumerate() {
-        let one = match builder.replay(node, version).await {
+        let one = match builder.replay(graph, node, version).await {
             Ok(one) => one,
             Err(error) => Replayed { cause: Some(causes(&error)), ..Replayed::new(&node.table, version, ReplayOutcome::Failed) },
         };
@@ -80,72 +83,82 @@ impl Replayed {
     }
 }
 
-impl<'a> Builder<'a> {
-    async fn replay(&self, node: &'a Node, version: &TableVersion) -> Result<Replayed, ModelError> {
-        let fingerprint = self.fingerprint(node)?;
-        let recorded = parts(version);
-        if let Some(part) = moved(&fingerprint, &recorded) {
+impl Builder<'_> {
+    async fn replay(&self, graph: &Graph, node: &Node, version: &TableVersion) -> Result<Replayed, ModelError> {
+        let project = self.planner.project;
+        let data = |reader: &Node, input: &TableName| self.data(reader, input);
+        let now = Fingerprint::of(project, graph, node, self.context.as_of, data)?;
+        let differing = now.difference(parts_of(version).as_ref());
+        if let Some(moved) = differing.iter().find(|cause| matches!(cause, Cause::Input(_) | Cause::Clock)) {
             let made_by = version.properties.get(DATA).map_or("an earlier run", String::as_str);
-            let cause = format!("its rows are of {made_by}, from before {part} changed");
-            return Ok(Replayed { cause: Some(cause), ..Replayed::new(&node.table, version, ReplayOutcome::Carried) });
+            let cause = Some(format!("its rows are of {made_by}, since when {moved}"));
+            return Ok(Replayed { cause, ..Replayed::new(&node.table, version, ReplayOutcome::Carried) });
         }
-        // Of the statement, or of the maps that it reads through a view.
-        let is_same_statement = fingerprint.parts.iter().all(|(part, now)| recorded.get(part) == Some(now));
         let (content, rows) = self.content(node).await?;
         let mut one = Replayed { rows_now: Some(rows), ..Replayed::new(&node.table, version, ReplayOutcome::Identical) };
         if version.properties.get(CONTENT) == Some(&content) {
             return Ok(one);
         }
-        let key = self.planner.project.models.get(&node.table).map(|model| model.key.clone()).unwrap_or_default();
-        let sides = [std::sync::Arc::new(Files::of(version)) as _, self.plan(node).await?.into_view()];
-        one.difference = difference(self.planner.engine, sides, &key, self.context.as_of).await?;
+        let key = project.models.get(&node.table).map(|model| model.key.clone()).unwrap_or_default();
+        let view = self.plan(node).await.map_err(first)?.into_view();
+        one.difference = difference(self.planner.engine, [Arc::new(Files::of(version)), view], &key, self.context.as_of).await?;
         one.outcome = ReplayOutcome::Differs;
         one.cause = match &one.difference {
-            _ if !is_same_statement => Some("statement changed since".into()),
+            _ if !differing.is_empty() => Some(format!("{} since", reason(&differing))),
             Some(difference) if difference.is_rounding => Some("sums of doubles in another order".into()),
             _ => None,
         };
         Ok(one)
     }
-}
 
-impl Builder<'_> {
     /// Hash and number of the rows that the node's statement yields; where they do not fit into memory, once more with operators that spill.
     async fn content(&self, node: &Node) -> Result<(String, u64), ModelError> {
-        let Planned { state, plan } = self.plan(node).await?;
-        let schema = stored_schema(plan.schema().inner());
-        let run = async |state: &SessionState| {
-            let (batches, cause) = self.rows(node, state, &plan, &schema).await?;
-            let hashed = self.context.store.content_of(&node.table, schema.clone(), batches).await;
-            self.judge(node, &cause, hashed)
-        };
-        match run(&state).await {
-            Err(ModelError::Memory { .. }) => run(&frugal(state.clone())).await,
+        let planned = self.plan(node).await.map_err(first)?;
+        match self.hash(node, &planned, &planned.state).await {
+            Err(ModelError::Memory { .. }) => self.hash(node, &planned, &frugal(planned.state.clone())).await,
             other => other,
+        }
+    }
+
+    async fn hash(&self, node: &Node, planned: &Planned, state: &SessionState) -> Result<(String, u64), ModelError> {
+        let failed = |source: DataFusionError| self.failed(node, source);
+        let physical = state.create_physical_plan(&planned.plan).await.map_err(failed)?;
+        let (schema, stream) = (stored_schema(&planned.schema()), execute_stream(physical, state.task_ctx()).map_err(failed)?);
+        // The store hands errors on in its own words; the engine's is kept aside.
+        let cause: Arc<Mutex<Option<DataFusionError>>> = Arc::default();
+        let (kept, target) = (cause.clone(), schema.clone());
+        let batches = stream
+            .and_then(move |batch| {
+                let batch = RecordBatch::try_new(target.clone(), batch.columns().to_vec());
+                async move { Ok(batch?) }
+            })
+            .map_err(move |error| {
+                let text = error.to_string();
+                kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                text.into()
+            });
+        let hashed = self.context.store.content_of_batches(&node.table, schema, batches.boxed()).await;
+        match cause.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(failed(error)),
+            None => Ok(hashed?),
         }
     }
 }
 
 /// What a version's rows were made from, as it was noted with them.
-fn parts(version: &TableVersion) -> BTreeMap<String, String> {
-    version.properties.get(INPUTS).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
-}
-
-/// The first thing but the statement that is not as it was when the rows were made.
-fn moved(fingerprint: &Fingerprint, recorded: &BTreeMap<String, String>) -> Option<String> {
-    let others = fingerprint.parts.iter().filter(|(part, _)| *part != Fingerprint::DEFINITION);
-    let differs = |then: &String, now: &String| then != now && !Fingerprint::is_other_view(then, now);
-    let mut moved = others.filter(|(part, now)| recorded.get(*part).is_some_and(|then| differs(then, now)));
-    moved.next().map(|(part, _)| if part == Fingerprint::CLOCK { "the clock".into() } else { part.clone() })
+fn parts_of(version: &TableVersion) -> Option<BTreeMap<String, String>> {
+    Fingerprint::parts_of(version.properties.get(INPUTS))
 }
 
 /// Whether the rows of `version` were made by the statement that `table` has now.
 pub fn has_same_definition(project: &Project, graph: &Graph, table: &TableName, version: &TableVersion) -> bool {
-    let now = graph.node(table).filter(|node| node.kind != NodeKind::Mapped).map(|node| definition(project, node));
-    now.is_some() && parts(version).get(Fingerprint::DEFINITION) == now.as_ref()
+    let Some(node) = graph.node(table).filter(|node| node.kind != NodeKind::Mapped) else { return false };
+    let Ok(now) = Fingerprint::of(project, graph, node, DateTime::UNIX_EPOCH, |_, _| Ok::<_, Infallible>(String::new()));
+    !now.statement_changed(parts_of(version).as_ref())
 }
 
 /// In words, what made the rows of `here` others than those of `there`.
 pub fn why_it_differs(here: &TableVersion, there: Option<&TableVersion>) -> String {
-    Fingerprint { parts: parts(here) }.difference(there.and_then(|there| there.properties.get(INPUTS)))
+    let here = Fingerprint { parts: parts_of(here).unwrap_or_default() };
+    reason(&here.difference(there.and_then(parts_of).as_ref()))
 }

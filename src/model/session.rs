@@ -19,7 +19,7 @@ use super::error::Problem;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema, select};
 use super::statement::{Names, bind_clock, parse};
 use super::table::Files;
-use super::{Graph, ModelError, past};
+use super::{Graph, ModelError, past, runs_table};
 use crate::base::time::Instant;
 use crate::base::{RunId, TableName, nearest};
 use crate::project::Project;
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
     /// Every table that can be read, by name.
     pub fn tables(&self) -> Vec<TableName> {
         let mut names: BTreeMap<TableName, ()> = self.cut.names().into_iter().map(|table| (table.clone(), ())).collect();
-        names.extend(["cuts", "changes", "pulls"].map(|name| (TableName::new("system", name), ())));
+        names.extend(["cuts", "changes", "pulls", "model_runs"].map(|name| (TableName::new("system", name), ())));
         names.into_keys().collect()
     }
 
@@ -147,6 +147,11 @@ impl<'a> Reader<'a> {
             Some(version) => Ok(Arc::new(Files::of(&version))),
             None if *table == TableName::new("system", "changes") => Ok(Arc::new(Files::new(changes_schema(), vec![]))),
             None if *table == TableName::new("system", "pulls") => Ok(Arc::new(Files::new(pulls_schema(), vec![]))),
+            None if *table == TableName::new("system", "model_runs") => {
+                let none = runs_table::batch(self.cut.run, self.cut.as_of, &[]);
+                let none = none.map_err(|error| ModelError::Engine { source: Box::new(error.into()) })?;
+                Ok(Arc::new(Files::new(none.schema(), vec![])))
+            }
             None => Err(self.unknown(self.cut.run, table, line)),
         }
     }

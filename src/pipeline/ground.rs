@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt};
+
+use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::base::{RunId, TableName};
-use crate::model::{Beside, Graph};
+use crate::model::{Beside, Graph, Versions};
 use crate::project::EnvironmentSettings;
 use crate::store::{Cut, TableVersion, base_row};
 
 use super::inputs::{PULLED, carried};
-use super::{Hub, PipelineError, RunOptions};
+use super::preview::SNAPSHOTS_AT_ONCE;
+use super::{Hub, PipelineError};
 
 /// Property by which models see whether rows changed.
 const DATA: &str = "loopline.data";
@@ -53,8 +56,8 @@ impl Hub {
     }
 
     /// The instant that a run sees: in an environment that reads production's rows, the one for which they were published.
-    pub(super) async fn instant(&self, options: &RunOptions<'_>) -> Result<Instant, PipelineError> {
-        match options.as_of {
+    pub(super) async fn instant(&self, as_of: Option<Instant>) -> Result<Instant, PipelineError> {
+        match as_of {
             Some(as_of) => Ok(as_of),
             None if self.pulls() => self.now(),
             None => Ok(self.base_cut().await?.as_of),
@@ -78,19 +81,30 @@ impl Hub {
         let base = self.base_cut().await?;
         self.store.stand_on(base.run, last.as_ref()).await?;
         tables.insert(base_row(), u64::try_from(base.run.0).unwrap_or_default());
-        let over = Cut { run: RunId(0), as_of: base.as_of, tables: BTreeMap::new(), base: Some(Box::new(base)) };
-        let (mut pinned, models) = self.split(&over).await?;
-        if self.pulls() {
-            for (table, mut version) in self.pin().await? {
-                tables.insert(table.clone(), version.version);
-                // Pulls are numbered here as they are there.
-                if let Some(data) = version.properties.get_mut(DATA) {
-                    *data = format!("here {data}");
-                }
-                pinned.insert(table, version);
-            }
+        let (mut pinned, production) = self.split(&Cut::over(base)).await?;
+        for (table, version) in self.pin_here().await? {
+            tables.insert(table.clone(), version.version);
+            pinned.insert(table, version);
         }
-        Ok(Ground { pinned, current, beside: Beside::Production(models), tables, exports: self.pulls() })
+        Ok(Ground { pinned, current, beside: Beside::Production(production), tables, exports: self.pulls() })
+    }
+
+    /// What a build of an environment would start from.
+    pub(super) async fn versions_over_production(&self, graph: &Graph) -> Result<Versions, PipelineError> {
+        let (mut pinned, production) = self.split(&Cut::over(self.base_cut().await?)).await?;
+        pinned.extend(self.pin_here().await?);
+        let current = self.current(self.store.cut().await?.as_ref(), graph).await?;
+        Ok(Versions { pinned, current, production })
+    }
+
+    /// What an environment pulled itself, if it does.
+    async fn pin_here(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+        let mut pinned = if self.pulls() { self.pin().await? } else { BTreeMap::new() };
+        for data in pinned.values_mut().filter_map(|version| version.properties.get_mut(DATA)) {
+            // Pulls are numbered here as they are there.
+            *data = format!("here {data}");
+        }
+        Ok(pinned)
     }
 
     /// What a promotion stands on: the last cut with all that it read, so that nothing moves but what is promoted.
@@ -114,7 +128,12 @@ impl Hub {
     ) -> Result<(BTreeMap<TableName, TableVersion>, BTreeMap<TableName, TableVersion>), PipelineError> {
         let is_outside = |table: &TableName| [PULLED, "system"].contains(&table.schema.as_str());
         let (mut outside, mut made) = (BTreeMap::new(), BTreeMap::new());
-        for (table, version) in self.versions(cut, |_| true).await? {
+        let versions: Vec<Option<TableVersion>> = futures::stream::iter(cut.names())
+            .map(|table| self.store.version_of(cut, table))
+            .buffer_unordered(SNAPSHOTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        for (table, version) in versions.into_iter().flatten().map(|version| (version.table.clone(), version)) {
             if is_outside(&table) { &mut outside } else { &mut made }.insert(table, version);
         }
         Ok((outside, made))

@@ -12,6 +12,7 @@ use crate::project::{Pipeline, Project};
 use crate::store::{Cut, Lease, Store};
 use crate::writeback::Writeback;
 
+use super::live::Live;
 use super::progress::{Cancel, Progress};
 use super::promote::known_environment;
 use super::{PipelineError, Silent};
@@ -32,6 +33,7 @@ pub struct Hub {
     pub(super) lease: Option<Lease>,
     /// Held by whatever writes, so that runs of one process never overlap.
     pub(super) busy: Mutex<()>,
+    pub(super) live: Live,
 }
 
 /// How to run, apart from what the pipeline says.
@@ -74,7 +76,7 @@ impl Hub {
                 Some(lease)
             }
         };
-        Ok(Self { project, store, lease, busy: Mutex::new(()) })
+        Ok(Self { project, store, lease, busy: Mutex::new(()), live: Live::default() })
     }
 
     /// The plant's current instant: the project's clock file, else the wall clock.

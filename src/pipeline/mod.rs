@@ -18,8 +18,10 @@ mod exact;
 mod ground;
 mod hub;
 mod inputs;
+mod live;
 mod maintain;
 mod omitted;
+mod preview;
 mod progress;
 mod promote;
 mod pull;
@@ -32,6 +34,7 @@ mod trace;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use live::LiveRun;
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use promote::{EnvironmentView, TableDifference};

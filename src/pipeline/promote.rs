@@ -80,9 +80,9 @@ impl Hub {
 
     /// Every table of this environment beside the one that `production` has now.
     pub async fn environment_diff(&self, production: &Hub) -> Result<Vec<TableDifference>, PipelineError> {
-        let (cut, last) = (self.cut().await?, production.cut().await?);
+        let cut = self.cut().await?;
         // Both sides are read through the environment, which sees production's files, too.
-        let over = Cut { run: last.run, as_of: last.as_of, tables: BTreeMap::new(), base: Some(Box::new(last)) };
+        let over = Cut::over(production.cut().await?);
         let reader = Reader::new(&self.project, &self.store, &cut).await?;
         let mut found = Vec::new();
         for table in own(&cut) {

@@ -1,6 +1,7 @@
 //! One run from pull to proof.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant as Stopwatch;
 
 use arrow::util::pretty::pretty_format_batches;
@@ -8,12 +9,13 @@ use arrow::util::pretty::pretty_format_batches;
 use crate::base::time::{self, Instant};
 use crate::base::{RunId, TableName};
 use crate::model::{self, BuildContext, Built, FailedCheck, Graph, ModelOutcome, ModelRun};
-use crate::project::{Pipeline, Severity};
+use crate::project::{Pipeline, Selector, Severity};
 use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
 
 use super::ground::Ground;
-use super::inputs::{SystemsOf, graph, named, targets};
+use super::inputs::{SystemsOf, graph};
+use super::live::Watched;
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
 use super::{CheckReport, Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
@@ -34,20 +36,16 @@ impl Hub {
     pub async fn run(&self, pipeline: &str, options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
         let pipeline = self.pipeline(pipeline)?;
         let graph = graph(&self.project)?;
-        let targets = targets(&self.project, &graph, pipeline)?;
+        let targets = self.targets_of(&graph, pipeline).await?;
         let report = self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await?;
         self.tidy(options).await;
         Ok(report)
     }
 
-    /// Builds `targets` (schemas or tables; all if empty) from what was last pulled, and publishes; neither pulls nor writes.
-    pub async fn build(&self, targets: &[String], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
+    /// Builds the tables that `selectors` mean (all if there are none) from what was last pulled, and publishes; neither pulls nor writes.
+    pub async fn build(&self, selectors: &[Selector], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
         let graph = graph(&self.project)?;
-        let mut tables = named(&graph, targets)?;
-        if targets.is_empty() {
-            tables =
-                graph.nodes.iter().filter(|node| node.kind != model::NodeKind::Mapped).map(|node| node.table.clone()).collect();
-        }
+        let tables = self.selected(&graph, selectors).await?;
         self.execute("build", None, &graph, &tables, options).await
     }
 
@@ -65,8 +63,10 @@ impl Hub {
             // Publishing would make the control state look current, and nobody would look at the targets any more.
             return Err(WritebackError::ControlBehind.into());
         }
-        let as_of = self.instant(options).await?;
+        let as_of = self.instant(options.as_of).await?;
         let run = self.store.control.start_run(name, as_of)?;
+        let progress = Watched::new(&self.live, run, name, options.progress);
+        let options = &RunOptions { progress: &progress, cancel: options.cancel.clone(), ..*options };
         let mut running = Running { run, as_of, options, report: RunReport::new(run, name, as_of) };
         let done = self.steps(pipeline, graph, targets, &mut running).await;
         self.close(running, done)
@@ -211,8 +211,10 @@ impl Hub {
         let memory_limit_bytes = self.project.memory_limit_bytes;
         let (run, as_of) = (running.run, running.as_of);
         let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, beside };
-        let built = model::build(&self.project, graph, targets, context, &Models(running.options.progress)).await?;
-        let Built { mut staged, unchanged, as_production, models, failed_checks } = built;
+        let progress = Models { progress: running.options.progress, seen: Mutex::default() };
+        let built = model::build(&self.project, graph, targets, context, &progress).await;
+        self.note_models(running, &progress).await;
+        let Built { mut staged, unchanged, as_production, models, failed_checks } = built?;
         running.report.models = models;
         running.leave(Stage::Build, watch)?;
         if let Err(stopped) = self.judge(&failed_checks, running)? {
@@ -235,6 +237,19 @@ impl Hub {
         }
         running.leave(Stage::Publish, watch)?;
         Ok(Ok(cut))
+    }
+
+    /// Notes what became of each table in `system.model_runs`, whether the run goes on or not.
+    async fn note_models(&self, running: &Running<'_>, progress: &Models<'_>) {
+        let models = std::mem::take(&mut *progress.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let noted = match model::model_runs_batch(running.run, running.as_of, &models) {
+            None => return,
+            Some(Ok(rows)) => self.store.append_model_runs(running.run, rows).await.map_err(|error| causes(&error)),
+            Some(Err(error)) => Err(error.to_string()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!("cannot note what was built in system.model_runs: {error}");
+        }
     }
 
     /// Reports what did not hold, and keeps the failing rows to look at.
@@ -335,12 +350,20 @@ fn by_system(streams: &BTreeSet<(String, String)>) -> BTreeMap<String, Option<BT
     systems
 }
 
-/// Hands a build's progress on.
-struct Models<'a>(&'a dyn Progress);
+/// Hands a build's progress on, and keeps it.
+struct Models<'a> {
+    progress: &'a dyn Progress,
+    seen: Mutex<Vec<ModelRun>>,
+}
 
 impl model::Progress for Models<'_> {
+    fn started(&self, table: &TableName) {
+        self.progress.started(table);
+    }
+
     fn model(&self, run: &ModelRun, done: usize, total: usize) {
-        self.0.model(run, done, total);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(run.clone());
+        self.progress.model(run, done, total);
     }
 }
 

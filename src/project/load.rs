@@ -25,7 +25,7 @@ impl Project {
 fn read(root: &Path, problems: &Problems) -> Option<Project> {
     let files = Files::read(root, problems);
     let settings_file = files.settings.as_ref()?;
-    let names = Names::of(&files);
+    let mut names = Names::of(&files);
     let mut contracts = BTreeMap::new();
     for (table, file) in files.contracts.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
         contracts.extend(contract::read(table, file, &names, problems).map(|contract| (table.clone(), contract)));
@@ -33,6 +33,9 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
     let mut models = BTreeMap::new();
     for (table, file) in files.models.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
         models.extend(model::read(table, file, problems).map(|model| (table.clone(), model)));
+    }
+    if models.len() == files.models.len() {
+        names.tags = Some(models.values().flat_map(|model: &model::Model| model.tags.iter().cloned()).collect());
     }
     let mut connectors = BTreeMap::new();
     for (name, folder) in &files.connectors {

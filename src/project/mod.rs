@@ -15,6 +15,7 @@ mod pipeline;
 mod problems;
 mod schedule;
 mod section;
+mod selector;
 mod settings;
 mod source_files;
 mod stream;
@@ -38,6 +39,7 @@ pub use error::ProjectError;
 pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
 pub use pipeline::{Limits, Mode, Pipeline, WriteRule};
 pub use schedule::{Cron, Missed, Overlap, Retries, Schedule};
+pub use selector::{Selector, SelectorProblem, Tables as SelectedTables};
 pub use source_files::bucket_options;
 pub use stream::{ColumnType, Cursor, CursorKind, Files, Format, Policy, PullMode, Removals, Stream, StreamContract};
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::problems::Problems;
-use super::section::{Document, Entry, Section};
+use super::section::{Document, Entry, Located, Section};
+use super::selector::Selector;
 use super::text;
 use crate::base::{TableName, nearest};
 
@@ -27,6 +28,8 @@ pub struct Model {
     /// How often `now()` and `current_date` change what the model yields; it may not use them without saying so.
     pub clock: Option<Grain>,
     pub checks: Vec<Check>,
+    /// Words by which selectors name groups of models: `tag:nightly`.
+    pub tags: Vec<String>,
     /// Present in `sql/kpi` only.
     pub kpi: Option<Kpi>,
 }
@@ -98,6 +101,10 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
     }
     let clock = header.word("clock");
     let checks = header.items("checks").into_iter().filter_map(|entry| read_check(&entry, &header)).collect();
+    let tags = header.texts("tags").unwrap_or_default();
+    for tag in tags.iter().filter(|tag| Selector::parse(&format!("tag:{}", tag.value)).is_err()) {
+        header.problem(tag.line, format!("tags: \"{}\" is not a word", tag.value), Some("letters, digits, _ and -".into()));
+    }
     let kpi_section = header.table("kpi");
     if let Some(section) = kpi_section.as_ref().filter(|_| table.schema != "kpi") {
         section.problem(
@@ -118,8 +125,9 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
     if problems.count() > found_before {
         return None;
     }
-    let key = key.into_iter().map(|column| column.value).collect();
-    Some(Model { table: table.clone(), file: file.clone(), description: description?.value, key, clock, checks, kpi })
+    let texts = |texts: Vec<Located<String>>| texts.into_iter().map(|text| text.value).collect();
+    let (key, tags) = (texts(key), texts(tags));
+    Some(Model { table: table.clone(), file: file.clone(), description: description?.value, key, clock, checks, tags, kpi })
 }
 
 /// The header must be one block, and nothing but comments may stand before it.

@@ -8,7 +8,7 @@ use super::names::Names;
 use super::problems::{Problems, suggest};
 use super::schedule::{self, Schedule};
 use super::section::{Document, Entry, Located, Section};
-use crate::base::TableName;
+use super::selector::{Selector, SelectorProblem, Tables};
 
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -17,8 +17,8 @@ pub struct Pipeline {
     pub schedule: Option<Schedule>,
     /// Systems to pull.
     pub pull: Vec<String>,
-    /// Schemas (`scm`) or tables (`scm.net_requirements`) to build, with everything they need; contracts of what was pulled are implied.
-    pub build: Vec<String>,
+    /// What to build, with everything that it needs; contracts of what was pulled are implied.
+    pub build: Vec<Selector>,
     /// Outbox model's name (without schema) → what may happen without asking.
     pub write: BTreeMap<String, WriteRule>,
 }
@@ -74,32 +74,29 @@ pub(super) fn read(
         }
     }
     let build = root.texts("build").unwrap_or_default();
-    for target in &build {
-        check_target(target, &root, names);
-    }
+    let build = build.iter().filter_map(|target| selector(target, &root, names)).collect();
     let write = root.entries("write").iter().filter_map(|entry| read_rule(entry, &root, names)).collect();
     root.finish();
     if problems.count() > found_before {
         return None;
     }
     let values = |texts: Vec<Located<String>>| texts.into_iter().map(|text| text.value).collect();
-    Some(Pipeline { name: name.into(), file: file.path.clone(), schedule, pull: values(pull), build: values(build), write })
+    Some(Pipeline { name: name.into(), file: file.path.clone(), schedule, pull: values(pull), build, write })
 }
 
-fn check_target(target: &Located<String>, root: &Section, names: &Names) {
-    let known = match target.value.parse::<TableName>() {
-        Ok(table) => names.has_table(&table),
-        Err(_) => names.has_schema(&target.value),
+fn selector(target: &Located<String>, root: &Section, names: &Names) -> Option<Selector> {
+    let tags = names.tags.iter().flatten().map(String::as_str);
+    let read = Selector::parse(&target.value);
+    let problem = match &read {
+        // A tag may stand in a header that could not be read.
+        Ok(selector) if names.tags.is_none() && matches!(selector.tables, Tables::Tag(_)) => None,
+        Ok(selector) => selector.problem(names.tables(), tags),
+        Err(problem) => Some(problem.clone()),
     };
-    if !known {
-        let tables: Vec<String> = names.tables().map(TableName::to_string).collect();
-        let schemas: BTreeSet<&str> = names.tables().map(|table| table.schema.as_str()).collect();
-        let hint = match target.value.contains('.') {
-            true => suggest(&target.value, "tables", tables.iter().map(String::as_str)),
-            false => suggest(&target.value, "schemas", schemas),
-        };
-        root.problem(target.line, format!("build: there is no schema or table \"{}\"", target.value), hint);
+    if let Some(SelectorProblem { what, hint }) = problem {
+        root.problem(target.line, format!("build: {what}"), hint);
     }
+    read.ok()
 }
 
 fn read_rule(entry: &Entry, root: &Section, names: &Names) -> Option<(String, WriteRule)> {

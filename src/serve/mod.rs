@@ -82,6 +82,7 @@ pub fn app(hub: Arc<Hub>, options: Options) -> Router {
         .route("/api/v1/kpis", get(kpi::list))
         .route("/api/v1/kpis/{name}", get(kpi::series))
         .route("/api/v1/runs", get(runs::list))
+        .route("/api/v1/runs/current", get(runs::current))
         .route("/api/v1/changes", get(changes::list))
         .route("/api/v1/changes/{action}", post(changes::decide))
         .route("/api/v1/lots/{lot}/trace", get(lots::trace))

@@ -15,7 +15,7 @@ use super::{Shared, changes, error, kpi, lots, runs};
         title = "Loopline",
         description = "KPIs, runs, changes and lots of one plant's loop. Everything is read from the last complete cut."
     ),
-    paths(kpi::list, kpi::series, runs::list, runs::health, changes::list, changes::decide, lots::trace),
+    paths(kpi::list, kpi::series, runs::list, runs::current, runs::health, changes::list, changes::decide, lots::trace),
     components(schemas(error::Problem))
 )]
 struct Document;

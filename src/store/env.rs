@@ -4,7 +4,7 @@
 //! none of them: whatever it writes goes to its own folder. The versions under its last cut are kept by production's maintenance, which finds
 //! them in `env/<name>/system/base.json`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -307,9 +307,9 @@ impl Cut {
         self.tables.contains_key(table) || self.base.as_ref().is_some_and(|base| base.tables.contains_key(table))
     }
 
-    /// The environment's own part, or all of production's.
-    pub fn own(&self) -> Self {
-        Self { base: None, ..self.clone() }
+    /// What an environment without tables of its own sees of `production`.
+    pub fn over(production: Self) -> Self {
+        Self { run: production.run, as_of: production.as_of, tables: BTreeMap::new(), base: Some(Box::new(production)) }
     }
 
     /// Every table that can be read, by name.

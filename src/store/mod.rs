@@ -26,6 +26,7 @@ mod forget;
 mod hash;
 mod incoming;
 mod join;
+mod journal;
 mod keyed;
 mod land;
 #[cfg(test)]
@@ -52,6 +53,7 @@ mod testing;
 mod types;
 mod upsert;
 mod vector;
+mod view;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -69,7 +71,7 @@ use crate::project::Project;
 
 pub use control::{Control, RunOutcome, RunRecord};
 pub use env::base_row;
-pub use error::StoreError;
+pub use error::{StoreError, retry_after};
 use place::Place;
 pub use pulls::{PullKind, PullRecord};
 pub use pulls_table::pulls_schema;
@@ -84,6 +86,7 @@ pub use schedules::{Paused, ScheduleState};
 pub use state::ChangeState;
 pub use types::wider as wider_type;
 pub use vector::DeletionVector;
+pub use view::View;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;

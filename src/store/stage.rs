@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
+use tokio::task::JoinSet;
 
 use crate::base::{RunId, TableName, failpoint};
 
@@ -42,6 +43,32 @@ impl Content {
 }
 
 impl Store {
+    /// The content that a table of these rows alone would have.
+    pub fn content_of(&self, table: &TableName, batch: &RecordBatch) -> Result<String, StoreError> {
+        let name = table.to_string();
+        let schema = types::storable(&name, &batch.schema())?;
+        let mut content = Content::new(&schema);
+        content.add(&name, &types::by_position(&name, batch, &schema)?)?;
+        Ok(content.text(&types::to_delta(&schema)))
+    }
+
+    /// The hash that [`Store::stage`] would give `batches`, and how many rows they are; nothing is written.
+    pub async fn content_of_batches(
+        &self,
+        table: &TableName,
+        schema: SchemaRef,
+        mut batches: Batches,
+    ) -> Result<(String, u64), StoreError> {
+        let name = table.to_string();
+        let schema = types::storable(&name, &schema)?;
+        let mut content = Content::new(&schema);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
+            content.add(&name, &types::by_position(&name, &batch, &schema)?)?;
+        }
+        Ok((content.text(&types::to_delta(&schema)), content.rows))
+    }
+
     /// Writes `batches` as the whole next content of `table`, visible to nobody yet.
     ///
     /// Types that a table cannot have are widened (`Int16` → `Int32`, views → plain); what cannot be kept without loss is an error that names the column.
@@ -57,37 +84,29 @@ impl Store {
         let schema = types::storable(&name, &schema)?;
         let schema_json = types::to_delta(&schema);
         let stem = format!("{}/s-{run}", Place::table_folder(table));
-        failpoint::hit("stage.file.before");
-        let mut writer = FileWriter::new(Arc::clone(&self.place.folder), &name, stem, schema.clone());
-        let mut content = Content::new(&schema);
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
-            let batch = types::by_position(&name, &batch, &schema)?;
-            content.add(&name, &batch)?;
-            writer.write(&batch).await?;
+        let folder = Arc::clone(&self.place.folder);
+        // In a task of its own, so that tables which are staged at the same time are made on several cores. Dropping the set ends the task.
+        let mut task = JoinSet::new();
+        let table = name.clone();
+        task.spawn(async move {
+            failpoint::hit("stage.file.before");
+            let mut writer = FileWriter::new(folder, &name, stem, schema.clone());
+            let mut content = Content::new(&schema);
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
+                let batch = types::by_position(&name, &batch, &schema)?;
+                content.add(&name, &batch)?;
+                writer.write(&batch).await?;
+            }
+            let files = writer.finish().await?;
+            failpoint::hit("stage.file.after");
+            Ok(Staged { table: name, content: content.text(&schema_json), schema_json, files, rows: content.rows, properties })
+        });
+        match task.join_next().await {
+            Some(Ok(staged)) => staged,
+            Some(Err(source)) => Err(StoreError::Task { table, source }),
+            None => Err(StoreError::Malformed { what: table }),
         }
-        let files = writer.finish().await?;
-        failpoint::hit("stage.file.after");
-        Ok(Staged { table: name, content: content.text(&schema_json), schema_json, files, rows: content.rows, properties })
-    }
-}
-
-impl Store {
-    /// The hash that [`Store::stage`] would give `batches`, and how many rows they are; nothing is written.
-    pub async fn content_of(
-        &self,
-        table: &TableName,
-        schema: SchemaRef,
-        mut batches: Batches,
-    ) -> Result<(String, u64), StoreError> {
-        let name = table.to_string();
-        let schema = types::storable(&name, &schema)?;
-        let mut content = Content::new(&schema);
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
-            content.add(&name, &types::by_position(&name, &batch, &schema)?)?;
-        }
-        Ok((content.text(&types::to_delta(&schema)), content.rows))
     }
 }
 

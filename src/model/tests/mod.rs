@@ -1,5 +1,7 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
+mod preview;
+mod running;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -116,12 +118,6 @@ fn orders(ids: &[&str]) -> RecordBatch {
     RecordBatch::try_from_iter([("id", text(&ids.iter().map(|id| Some(*id)).collect::<Vec<_>>())), ("qty", quantities)]).unwrap()
 }
 
-struct Quiet;
-
-impl Progress for Quiet {
-    fn model(&self, _: &ModelRun, _: usize, _: usize) {}
-}
-
 /// A store with its lease, and the runs on it.
 struct Bench {
     root: tempfile::TempDir,
@@ -160,21 +156,34 @@ impl Bench {
         self.store.land(landing).await.unwrap();
     }
 
-    async fn build(&mut self, as_of: &str) -> Result<(Built, Option<Cut>), ModelError> {
-        let project = load(&self.root);
-        let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
-        let targets: Vec<TableName> =
-            graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| node.table.clone()).collect();
+    async fn pinned(&self, graph: &Graph) -> BTreeMap<TableName, TableVersion> {
         let mut pinned = BTreeMap::new();
         for input in graph.nodes.iter().flat_map(|node| &node.inputs).filter(|input| input.schema == "raw") {
             pinned.extend(self.store.latest(input).await.unwrap().map(|version| (input.clone(), version)));
         }
+        pinned
+    }
+
+    async fn current(&self, graph: &Graph) -> BTreeMap<TableName, TableVersion> {
         let mut current = BTreeMap::new();
         for (name, version) in self.store.cut().await.unwrap().map(|cut| cut.tables).unwrap_or_default() {
             if graph.node(&name).is_some() {
                 current.insert(name.clone(), self.store.at(&name, version).await.unwrap());
             }
         }
+        current
+    }
+
+    async fn build(&mut self, as_of: &str) -> Result<(Built, Option<Cut>), ModelError> {
+        self.build_told(as_of, &Quiet).await
+    }
+
+    async fn build_told(&mut self, as_of: &str, progress: &dyn Progress) -> Result<(Built, Option<Cut>), ModelError> {
+        let project = load(&self.root);
+        let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
+        let targets: Vec<TableName> =
+            graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| node.table.clone()).collect();
+        let (pinned, current) = (self.pinned(&graph).await, self.current(&graph).await);
         let raw: BTreeMap<TableName, u64> = pinned.iter().map(|(name, version)| (name.clone(), version.version)).collect();
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
@@ -187,7 +196,7 @@ impl Bench {
             memory_limit_bytes: project.memory_limit_bytes,
             beside: Beside::Nothing,
         };
-        let mut built = build(&project, &graph, &targets, context, &Quiet).await?;
+        let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
         }

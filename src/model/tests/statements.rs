@@ -34,9 +34,9 @@ fn statements_are_checked_when_the_graph_is_made() {
       hint: mrp takes names of tables as text: mrp('schema.table', …); put a query into a model of its own
     sql/scm/doubled.sql:2: unknown table function mpr
       hint: did you mean mrp?
-    sql/scm/doubled.sql:2: these tables need one another: scm.doubled reads scm.doubled
+    sql/scm/doubled.sql:2: these tables need one another: scm.doubled (sql/scm/doubled.sql:2) reads scm.doubled
       hint: break the circle; identity models (xref.*) read mapped.* tables, not contracts
-    sql/xref/items.sql:3: these tables need one another: erp.items reads xref.items reads erp.items
+    sql/xref/items.sql:3: these tables need one another: erp.items reads xref.items (sql/xref/items.sql:3) reads erp.items
       hint: break the circle; identity models (xref.*) read mapped.* tables, not contracts
     connectors/acme/erp.items.sql:1: unknown stream part
       hint: did you mean parts? streams are declared in connector.toml
