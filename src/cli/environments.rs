@@ -118,14 +118,13 @@ fn differences(found: &[TableDifference], width: Option<usize>) -> String {
             columns,
         ]);
     }
-    let samples = found.iter().filter_map(|one| Some((one, one.difference.as_ref()?)));
-    let samples = samples.map(|(one, difference)| sample(&one.table, difference));
+    let samples = found.iter().filter_map(|one| sample(&one.table, one.difference.as_ref()?));
     [table.render(width)].into_iter().chain(samples).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The first rows that differ, under the table's name.
-pub(super) fn sample(table: &str, difference: &Difference) -> String {
-    format!("{table}, the first rows that differ:\n{}", difference.sample)
+pub(super) fn sample(table: &str, difference: &Difference) -> Option<String> {
+    (!difference.sample.is_empty()).then(|| format!("{table}, the first rows that differ:\n{}", difference.sample))
 }
 
 /// `+added text, -gone bigint`.

@@ -71,6 +71,6 @@ fn text(report: &ReplayReport, width: Option<usize>) -> String {
     if !table.is_empty() {
         parts.push(table.render(width));
     }
-    parts.extend(report.tables.iter().filter_map(|one| Some(sample(&one.table, one.difference.as_ref()?))));
+    parts.extend(report.tables.iter().filter_map(|one| sample(&one.table, one.difference.as_ref()?)));
     parts.join("\n\n")
 }

@@ -73,7 +73,7 @@ pub(super) async fn difference(
     let has_doubles = before.fields().iter().any(|field| *field.data_type() == DataType::Float64);
     let is_rounding =
         has_doubles && columns_removed.is_empty() && columns_added.is_empty() && found.counts(true).await? == (0, 0);
-    let sample = found.sample(key).await?;
+    let sample = if removed + added > 0 { found.sample(key).await? } else { String::new() };
     Ok(Some(Difference { removed, added, columns_removed, columns_added, is_rounding, sample }))
 }
 
