@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod format;
 mod init;
+mod lineage;
 mod maintain;
 mod output;
 mod plan;
@@ -21,6 +22,7 @@ mod pull;
 mod replay;
 mod run;
 mod schedules;
+mod schema;
 mod select;
 mod serve;
 mod sql;
@@ -94,6 +96,7 @@ enum Command {
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
+    Lineage(lineage::Arguments),
     Sql(sql::Arguments),
     Status(status::Arguments),
     Schedules(schedules::Arguments),
@@ -101,6 +104,7 @@ enum Command {
     Promote(promote::Arguments),
     Replay(replay::Arguments),
     Maintain(maintain::Arguments),
+    Schema(schema::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -143,7 +147,9 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
+        Command::Lineage(arguments) => lineage::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
         Command::Env(arguments) => environments::run(&arguments, context).await,
         Command::Promote(arguments) => promote::run(&arguments, context).await,

@@ -159,6 +159,12 @@ impl MapColumns<'_> {
     }
 }
 
+/// What the comment at the top of a contract's file says.
+pub(super) fn description(contract: &Contract) -> String {
+    let lines = contract.file.text.lines().map_while(|line| line.trim().strip_prefix("--"));
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 /// The union of a contract's branches.
 pub(super) fn union(branches: Vec<LogicalPlan>) -> Result<Option<LogicalPlan>, DataFusionError> {
     let mut branches = branches.into_iter();

@@ -20,6 +20,8 @@ pub enum ModelError {
     NeverPulled { system: String, stream: String, table: TableName, path: PathBuf },
     #[error("there is no table {table} to build")]
     NoTarget { table: TableName, nearest: Option<String> },
+    #[error("there is no table or column {name} whose lineage is known")]
+    NoLineage { name: String, nearest: Option<String>, unknown: bool },
     #[error("{what}")]
     Refused { what: String, hint: Option<String> },
     #[error("{}: {table}: out of memory in {operator}", path.display())]
@@ -112,6 +114,10 @@ impl Diagnose for ModelError {
             Self::At { hint, .. } | Self::Query { hint, .. } | Self::Refused { hint, .. } => hint.clone(),
             Self::NeverPulled { system, .. } => Some(format!("pull it first: loopline pull {system}")),
             Self::NoTarget { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean {name}?")),
+            Self::NoLineage { unknown: true, .. } => {
+                Some("something that it reads was never pulled, or its statement is wrong: loopline check".into())
+            }
+            Self::NoLineage { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean {name}?")),
             Self::Memory { .. } => {
                 Some("raise memory_limit in loopline.toml, or make the statement keep fewer rows at once".into())
             }

@@ -6,15 +6,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::DateTime;
-use datafusion::datasource::TableProvider;
-use datafusion::datasource::empty::EmptyTable;
 use object_store::memory::InMemory;
 
 use super::ModelError;
 use super::contract::{entity, mapped_name, reference_problems};
-use super::engine::{Engine, Tables};
+use super::engine::Engine;
 use super::error::Problem;
-use super::plan::{Planner, changes_schema, deleted_schema};
+use super::plan::{Planner, known_tables, no_rows};
 use super::statement::{Names, Select, parse};
 use crate::base::{TableName, nearest};
 use crate::project::{Connector, Project, SqlFile, System};
@@ -78,13 +76,7 @@ impl Graph {
     pub async fn check(&self, project: &Project, raw: &BTreeMap<TableName, SchemaRef>) -> Result<(), Vec<ModelError>> {
         let engine = Engine::new(Arc::new(InMemory::new()), project.memory_limit_bytes).map_err(|error| vec![error])?;
         let planner = Planner { project, engine: &engine, as_of: DateTime::UNIX_EPOCH };
-        let mut known = Tables::from([(TableName::new("system", "changes"), empty(changes_schema()))]);
-        for (table, schema) in raw {
-            known.insert(table.clone(), empty(schema.clone()));
-            known
-                .entry(TableName::new(&table.schema, format!("{}__deleted", table.name)))
-                .or_insert(empty(deleted_schema(schema)));
-        }
+        let mut known = known_tables(raw);
         let mut errors = vec![];
         for node in &self.nodes {
             let schema = match Box::pin(planner.dry_run(node, &known)).await {
@@ -95,7 +87,7 @@ impl Graph {
                 }
             };
             if let Some(schema) = schema.or_else(|| planner.declared(node)) {
-                known.insert(node.table.clone(), empty(schema));
+                known.insert(node.table.clone(), no_rows(schema));
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(distinct(errors)) }
@@ -294,10 +286,6 @@ impl<'a> GraphReader<'a> {
 fn distinct(errors: Vec<ModelError>) -> Vec<ModelError> {
     let mut told = BTreeSet::new();
     errors.into_iter().filter(|error| told.insert(error.to_string())).collect()
-}
-
-fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {
-    Arc::new(EmptyTable::new(schema))
 }
 
 /// Orders nodes so that each comes after what it reads; nodes that could come in any order come by name.

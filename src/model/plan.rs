@@ -1,5 +1,6 @@
 //! From a node to a plan that the engine can run, with every column checked and typed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -325,9 +326,23 @@ fn require(plan: &LogicalPlan, columns: &[String], what: &str, source: &Source) 
     Ok(())
 }
 
+/// What no node makes, by name and without rows: the pulled tables of `raw`, the tables beside them, the ledger.
+pub(super) fn known_tables(raw: &BTreeMap<TableName, SchemaRef>) -> Tables {
+    let mut known = Tables::from([(TableName::new("system", "changes"), no_rows(changes_schema()))]);
+    for (table, schema) in raw {
+        known.insert(table.clone(), no_rows(schema.clone()));
+        let deleted = TableName::new(&table.schema, format!("{}__deleted", table.name));
+        known.entry(deleted).or_insert(no_rows(deleted_schema(schema)));
+    }
+    known
+}
+
+pub(super) fn no_rows(schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(EmptyTable::new(schema))
+}
+
 fn empty(table: &TableName, schema: SchemaRef) -> Result<LogicalPlan, DataFusionError> {
-    let provider: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
-    let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(provider), None)?;
+    let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(no_rows(schema)), None)?;
     let bare: Vec<_> =
         plan.schema().columns().into_iter().map(|column| Expr::Column(column.clone()).alias(column.name)).collect();
     plan.project(bare)?.build()

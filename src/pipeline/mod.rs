@@ -18,6 +18,7 @@ mod exact;
 mod ground;
 mod hub;
 mod inputs;
+mod lineage;
 mod live;
 mod maintain;
 mod omitted;

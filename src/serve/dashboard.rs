@@ -52,7 +52,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
     Ok(shell(body(&view)))
 }
 
-fn shell(body: Markup) -> Markup {
+pub(super) fn shell(body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -95,7 +95,7 @@ fn body(view: &View) -> Markup {
             (changes(view))
             @if !view.status.schedules.is_empty() { h2 id="schedules" { "Schedules" } (schedules(&view.status.schedules)) }
         }
-        footer { "Figures come from the last complete run. " a href="/api/v1/kpis" { "KPIs" } " · " a href="/api/v1/runs" { "runs" } " · " a href="/api/v1/changes" { "changes" } " · " a href="/openapi.json" { "OpenAPI" } }
+        footer { "Figures come from the last complete run. " a href="/tables" { "Tables" } " · " a href="/api/v1/kpis" { "KPIs" } " · " a href="/api/v1/runs" { "runs" } " · " a href="/api/v1/changes" { "changes" } " · " a href="/openapi.json" { "OpenAPI" } }
     }
 }
 
@@ -326,7 +326,7 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-fn ago(seconds: i64) -> String {
+pub(super) fn ago(seconds: i64) -> String {
     match seconds {
         ..120 => "just now".into(),
         120..7_200 => format!("{} min ago", seconds / 60),

@@ -93,6 +93,14 @@ impl Decision for Schedule {
         super::output::schema(COLUMNS)
     }
 
+    fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[
+            ("order_id", "operations", "order_id"),
+            ("operation_no", "operations", "operation_no"),
+            ("resource_id", "operations", "resource_id"),
+        ]
+    }
+
     fn decide(&self, batches: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError> {
         let [operations, calendars] = tables::<2>(self.name(), &INPUTS, batches)?;
         let source = Source::new(&operations)?;

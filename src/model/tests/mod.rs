@@ -1,5 +1,6 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
+mod lineage;
 mod preview;
 mod running;
 mod statements;
