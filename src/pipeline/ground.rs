@@ -97,6 +97,18 @@ impl Hub {
         Ok(Versions { pinned, current, production })
     }
 
+    /// The latest pulled rows that a build would read.
+    pub(super) async fn readable(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
+        match self.store.is_environment() {
+            false => self.pin().await,
+            true => {
+                let (mut pinned, _) = self.split(&Cut::over(self.base_cut().await?)).await?;
+                pinned.extend(self.pin_here().await?);
+                Ok(pinned)
+            }
+        }
+    }
+
     /// What an environment pulled itself, if it does.
     async fn pin_here(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
         let mut pinned = if self.pulls() { self.pin().await? } else { BTreeMap::new() };

@@ -87,16 +87,16 @@ fn read_system(
     context: &Context,
 ) -> Option<(String, (String, Option<SecretSource>))> {
     let name = &entry.key;
-    let Some(system) = systems.get(&name.value) else {
+    let system = systems.get(&name.value);
+    if system.is_none() {
         let hint = suggest(&name.value, "systems", systems.keys().map(String::as_str));
         section.problem(name.line, format!("there is no system \"{}\"", name.value), hint);
-        return None;
-    };
+    }
     let address = entry.section("system")?;
     let url = address.required("url", "\"postgres://user@test-host:5432/database\"", address.text("url"));
-    match &url {
-        Some(url) if system.connector.protocol == Protocol::Files => source_files::check_address(url, &address),
-        Some(url) => check_url(url, &address),
+    match url.as_ref().zip(system) {
+        Some((url, system)) if system.connector.protocol == Protocol::Files => source_files::check_address(url, &address),
+        Some((url, _)) => check_url(url, &address),
         None => {}
     }
     let secret = address.has("secret").then(|| read_secret(&address, context.root));

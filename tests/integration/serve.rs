@@ -135,7 +135,12 @@ async fn a_table_has_a_page_and_a_column_a_way() {
     assert!(index.contains("href=\"/tables/kpi.open_orders\""), "{index}");
     let (status, page) = get(&app, "/tables/kpi.open_orders?column=numerator").await;
     assert_eq!(status, StatusCode::OK);
-    for shown in ["data-column=\"numerator\"", "aria-label=\"Lineage of kpi.open_orders.numerator\"", "href=\"/tables/erp.orders?column=status\"", "CLOSED"] {
+    for shown in [
+        "data-column=\"numerator\"",
+        "aria-label=\"Lineage of kpi.open_orders.numerator\"",
+        "href=\"/tables/erp.orders?column=status\"",
+        "CLOSED",
+    ] {
         assert!(page.contains(shown), "{shown} is not in {page}");
     }
 }
@@ -284,4 +289,19 @@ async fn a_manager_sees_the_loop_in_a_browser() {
 fn plant_changes(hub: &loopline::pipeline::Hub, state: ChangeState) -> Vec<i64> {
     let filter = loopline::store::Filter { states: Some(vec![state]), ..Default::default() };
     hub.store.control.changes(&filter).unwrap().iter().map(|change| change.id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn earlier_runs_are_asked_by_their_number() {
+    let plant = plant_with_kpi().await;
+    plant.run("ask").await;
+    let app = app(&plant, "127.0.0.1:8080").await;
+    let last = get_json(&app, "/api/v1/kpis/open_orders?grain=total").await;
+    let first = get_json(&app, "/api/v1/kpis/open_orders?grain=total&as_of=1").await;
+    assert_eq!((last["run"].as_i64(), first["run"].as_i64()), (Some(2), Some(1)));
+    assert_eq!(get_json(&app, "/api/v1/kpis?as_of=1").await[0]["name"], "open_orders");
+    for path in ["/api/v1/kpis?as_of=9", "/api/v1/kpis/open_orders?as_of=9", "/api/v1/lots/L1/trace?as_of=9"] {
+        let (status, body) = get(&app, path).await;
+        assert_eq!((status, body.contains("run 9 published nothing")), (StatusCode::NOT_FOUND, true), "{path}: {body}");
+    }
 }
