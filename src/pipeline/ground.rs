@@ -140,8 +140,8 @@ impl Hub {
     ) -> Result<(BTreeMap<TableName, TableVersion>, BTreeMap<TableName, TableVersion>), PipelineError> {
         let is_outside = |table: &TableName| [PULLED, "system"].contains(&table.schema.as_str());
         let (mut outside, mut made) = (BTreeMap::new(), BTreeMap::new());
-        let versions: Vec<Option<TableVersion>> = futures::stream::iter(cut.names())
-            .map(|table| self.store.version_of(cut, table))
+        let versions: Vec<Option<TableVersion>> = futures::stream::iter(cut.names().into_iter().cloned().collect::<Vec<_>>())
+            .map(|table| async move { self.store.version_of(cut, &table).await })
             .buffer_unordered(SNAPSHOTS_AT_ONCE)
             .try_collect()
             .await?;

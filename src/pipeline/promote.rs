@@ -10,6 +10,7 @@ use crate::base::{RunId, TableName, nearest};
 use crate::model::{Difference, Graph, Reader, has_same_definition, why_it_differs};
 use crate::project::Project;
 use crate::store::{Cut, TableVersion};
+use crate::writeback::WritebackError;
 
 use super::inputs::graph;
 use super::run::Running;
@@ -112,6 +113,9 @@ impl Hub {
         self.lease()?;
         environment.lease()?;
         let _busy = self.busy.lock().await;
+        if self.store.control_behind().await?.is_some() {
+            return Err(WritebackError::ControlBehind.into());
+        }
         let name = environment.project.environment.as_ref().map(|environment| environment.name.clone()).unwrap_or_default();
         let graph = graph(&self.project)?;
         let cut = environment.cut().await?;
