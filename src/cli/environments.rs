@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::model::Difference;
+use crate::model::Deviation;
 use crate::pipeline::{Access, EnvironmentView, Hub, TableDifference};
 
 use super::Done;
@@ -102,7 +102,7 @@ fn differences(found: &[TableDifference], width: Option<usize>) -> String {
     let mut table = Table::new(&["table", "why", "rows", "in production", "only here", "only there", "columns"]);
     for one in found {
         let difference = one.difference.as_ref();
-        let rows = |pick: fn(&Difference) -> u64| difference.map(pick).filter(|rows| *rows > 0).map(count).unwrap_or_default();
+        let rows = |pick: fn(&Deviation) -> u64| difference.map(pick).filter(|rows| *rows > 0).map(count).unwrap_or_default();
         let columns = difference.map(columns).unwrap_or_default();
         let why = match (difference, one.production_rows) {
             (None, Some(_)) => format!("{}; same rows", one.why),
@@ -123,12 +123,12 @@ fn differences(found: &[TableDifference], width: Option<usize>) -> String {
 }
 
 /// The first rows that differ, under the table's name.
-pub(super) fn sample(table: &str, difference: &Difference) -> Option<String> {
+pub(super) fn sample(table: &str, difference: &Deviation) -> Option<String> {
     (!difference.sample.is_empty()).then(|| format!("{table}, the first rows that differ:\n{}", difference.sample))
 }
 
 /// `+added text, -gone bigint`.
-pub(super) fn columns(difference: &Difference) -> String {
+pub(super) fn columns(difference: &Deviation) -> String {
     let added = difference.columns_added.iter().map(|column| format!("+{column}"));
     let removed = difference.columns_removed.iter().map(|column| format!("-{column}"));
     added.chain(removed).collect::<Vec<_>>().join(", ")

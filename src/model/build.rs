@@ -19,7 +19,8 @@ use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::RwLock;
 
-use super::check::{self, Rule};
+use super::check::{self, CHECKS};
+use super::checked::json;
 use super::engine::{Engine, Tables, cores, frugal};
 use super::fingerprint::{Fingerprint, reason};
 use super::graph::{Node, NodeKind};
@@ -42,8 +43,6 @@ const WAIT_FACTOR: u32 = 4;
 pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
 pub(super) const INPUTS: &str = "loopline.inputs";
-/// Property: hash of the checks that the rows passed.
-pub(super) const CHECKS: &str = "loopline.checks";
 /// Property: hash of the rows; set by the store.
 pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
@@ -77,8 +76,8 @@ struct Ready {
 
 pub(super) struct Builder<'a> {
     pub planner: Planner<'a>,
-    graph: &'a Graph,
-    pub context: &'a BuildContext<'a>,
+    pub(super) graph: &'a Graph,
+    pub(super) context: &'a BuildContext<'a>,
     progress: &'a dyn Progress,
     ready: Mutex<BTreeMap<TableName, Ready>>,
     taken: Mutex<BTreeMap<TableName, Taken>>,
@@ -107,6 +106,12 @@ impl<'a> Builder<'a> {
     pub fn new(planner: Planner<'a>, graph: &'a Graph, context: &'a BuildContext<'a>, progress: &'a dyn Progress) -> Self {
         let (ready, taken, turns) = (Mutex::default(), Mutex::default(), RwLock::default());
         Self { planner, graph, context, progress, ready, taken, turns }
+    }
+
+    /// Whether a later node may read the table; a mapped view always.
+    pub(super) fn is_ready(&self, table: &TableName) -> bool {
+        let is_view = |node: &Node| node.kind == NodeKind::Mapped;
+        lock(&self.ready).contains_key(table) || self.graph.node(table).is_none_or(is_view)
     }
 
     /// Nodes that read `table` see its current version.
@@ -158,6 +163,8 @@ impl<'a> Builder<'a> {
                 order.done(at);
             }
         }
+        drop(running);
+        self.check_all_across(wanted, &mut built).await?;
         Ok(built)
     }
 
@@ -209,10 +216,10 @@ impl<'a> Builder<'a> {
             return self.take(at, node, version).await;
         }
         if let Some(current) = current.filter(|current| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash())) {
-            let (ready, failed_checks) = self.skip(node, current).await?;
+            let (ready, staged, failed_checks) = self.skip(node, current).await?;
             let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, "nothing changed".into());
-            run.rows = current.files.iter().map(|file| file.rows).sum();
-            return Ok(Done { at, ready, run, staged: None, failed_checks });
+            run.rows = rows_of(current);
+            return Ok(Done { at, ready, run, staged, failed_checks });
         }
         let known = current.or_else(|| self.context.beside.production(&node.table));
         let before = Fingerprint::parts_of(known.and_then(|known| known.properties.get(INPUTS)));
@@ -241,26 +248,31 @@ impl<'a> Builder<'a> {
     /// Reads a version from elsewhere, or copies it; checks that it has not passed yet run all the same.
     async fn take(&self, at: usize, node: &Node, version: &TableVersion) -> Result<Done, ModelError> {
         let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, AS_PRODUCTION.into());
-        run.rows = version.files.iter().map(|file| file.rows).sum();
+        run.rows = rows_of(version);
         let Beside::Tested(environment, _) = self.context.beside else {
-            let (ready, failed_checks) = self.skip(node, version).await?;
+            let (ready, _, failed_checks) = self.skip(node, version).await?;
             return Ok(Done { at, ready, run, staged: None, failed_checks });
         };
-        let staged = self.context.store.adopt(self.context.run, environment, version).await?;
+        let mut staged = self.context.store.adopt(self.context.run, environment, version).await?;
         let copy = TableVersion { files: staged.files.clone(), ..version.clone() };
-        let (ready, failed_checks) = self.skip(node, &copy).await?;
+        let (ready, restated, failed_checks) = self.skip(node, &copy).await?;
+        staged.properties.extend(restated.into_iter().flat_map(|restated| restated.properties));
         (run.outcome, run.reason) = (ModelOutcome::Copied, format!("tested in {environment}"));
         run.bytes = staged.files.iter().map(|file| file.size_bytes).sum();
         Ok(Done { at, ready, run, staged: Some(staged), failed_checks })
     }
 
-    /// Keeps the current version; checks that it has not passed yet run all the same.
-    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Vec<FailedCheck>), ModelError> {
+    /// Keeps the current version; checks that it has not passed yet run all the same, and what passes is noted.
+    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Option<Staged>, Vec<FailedCheck>), ModelError> {
         let provider: Arc<dyn TableProvider> = Arc::new(Files::of(current));
-        let rules = self.rules(node, &provider);
-        let checked = current.properties.get(CHECKS) == Some(&check::hash(&rules));
-        let failed = if checked { vec![] } else { check::failed(&self.planner, node, &rules, provider.clone()).await? };
-        Ok((Ready { data: kept(current), provider }, failed))
+        let known = check::passed(&current.properties);
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, known.clone(), false).await?;
+        let staged = match passed == known {
+            true => None,
+            false => self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?,
+        };
+        Ok((Ready { data: kept(current), provider }, staged, failed))
     }
 
     /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
@@ -281,21 +293,14 @@ impl<'a> Builder<'a> {
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
         let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
-        let rules = self.rules(node, &provider);
-        let failed = check::failed(&self.planner, node, &rules, provider.clone()).await?;
-        // What a check warns of is told again by every run until it is mended.
-        if failed.is_empty() {
-            staged.properties.insert(CHECKS.to_owned(), check::hash(&rules));
-        }
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
+        staged.properties.insert(CHECKS.to_owned(), json(&passed));
         Ok((same, Ready { data: staged.content.clone(), provider }, staged, failed))
     }
 
-    fn rules(&self, node: &Node, provider: &Arc<dyn TableProvider>) -> Vec<Rule> {
-        check::rules(self.planner.project, node, &provider.schema())
-    }
-
     /// Changes when the rows of `table` do.
-    pub fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
+    pub(super) fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
         if let Some(ready) = lock(&self.ready).get(table) {
             return Ok(ready.data.clone());
         }
@@ -329,15 +334,18 @@ impl<'a> Builder<'a> {
     async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
         let mut tables = Tables::new();
         for input in &node.inputs {
-            let ready = lock(&self.ready).get(input).cloned();
-            let provider = match (ready, self.graph.node(input)) {
-                (Some(Ready { provider, .. }), _) => provider,
-                (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await?,
-                _ => self.outside(node, input)?,
-            };
-            tables.insert(input.clone(), provider);
+            tables.insert(input.clone(), self.table(node, input).await?);
         }
         Ok(tables)
+    }
+
+    pub(super) async fn table(&self, node: &Node, table: &TableName) -> Result<Arc<dyn TableProvider>, ModelError> {
+        let ready = lock(&self.ready).get(table).cloned();
+        match (ready, self.graph.node(table)) {
+            (Some(Ready { provider, .. }), _) => Ok(provider),
+            (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await,
+            _ => self.outside(node, table),
+        }
     }
 
     async fn view(&self, view: &Node) -> Result<Arc<dyn TableProvider>, ModelError> {
@@ -423,6 +431,10 @@ impl<'a> Builder<'a> {
     }
 }
 
+pub(super) fn rows_of(version: &TableVersion) -> u64 {
+    version.files.iter().map(|file| file.rows).sum()
+}
+
 /// Nodes built at the same time: enough to keep all cores busy while some read or write, and each a fair part of the memory.
 fn nodes_at_once() -> usize {
     cores().clamp(2, 8)
@@ -440,7 +452,7 @@ pub(super) fn first(errors: Vec<ModelError>) -> ModelError {
 }
 
 /// The operator that could not get more memory, as the pool names it.
-fn operator(error: &DataFusionError) -> String {
+pub(super) fn operator(error: &DataFusionError) -> String {
     let text = error.find_root().to_string();
     let named =
         text.split_once("allocation failed for ").and_then(|(_, rest)| rest.split_once(" with top")).map(|(name, _)| name);

@@ -5,8 +5,9 @@
 
 mod build;
 mod check;
+mod checked;
 mod contract;
-mod difference;
+mod deviation;
 mod engine;
 mod error;
 mod evaluate;
@@ -15,6 +16,7 @@ mod fingerprint;
 mod function;
 mod graph;
 mod lineage;
+mod message;
 mod meter;
 mod order;
 mod past;
@@ -26,9 +28,11 @@ mod select;
 mod session;
 mod statement;
 mod table;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod types;
+mod what_if;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +43,7 @@ use crate::base::{RunId, TableName};
 use crate::store::{Staged, Store, TableVersion};
 
 pub use build::build;
-pub use difference::Difference;
+pub use deviation::Deviation;
 pub use error::ModelError;
 pub use evaluate::evaluate;
 pub use explain::{ExplainRequest, Explanation, Operator, explain};
@@ -51,6 +55,8 @@ pub use replay::{ReplayOutcome, Replayed, has_same_definition, replay, why_it_di
 pub use runs_table::model_runs_batch;
 pub use select::select;
 pub use session::Reader;
+pub use testing::{Difference, RowDifference, TestOutcome, TestProblem, TestRun, Tests};
+pub use what_if::{WhatIf, what_if};
 
 /// What a build reads and when.
 pub struct BuildContext<'a> {
@@ -152,8 +158,13 @@ pub struct FailedCheck {
     pub table: TableName,
     pub check: String,
     pub severity: crate::project::Severity,
+    /// Failing rows; 1 where the check is about the table as a whole.
     pub rows: u64,
-    /// The first failing rows.
+    /// What was found, in words: `3 rows`, `there are 70, before 100`.
+    pub found: String,
+    /// The table outside of any cut in which failing rows are kept.
+    pub kept: TableName,
+    /// Failing rows, at most a thousand.
     pub sample: RecordBatch,
 }
 

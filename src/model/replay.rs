@@ -14,7 +14,7 @@ use datafusion::physical_plan::execute_stream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::build::{Builder, CONTENT, DATA, INPUTS, first, stored_schema};
-use super::difference::{Difference, difference};
+use super::deviation::{Deviation, deviation};
 use super::engine::{Engine, frugal};
 use super::fingerprint::{Cause, Fingerprint, reason};
 use super::graph::{Graph, Node, NodeKind};
@@ -35,7 +35,7 @@ pub struct Replayed {
     pub rows_now: Option<u64>,
     /// Why it differs, or was not made again, as far as that is known.
     pub cause: Option<String>,
-    pub difference: Option<Difference>,
+    pub difference: Option<Deviation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -101,7 +101,7 @@ impl Builder<'_> {
         }
         let key = project.models.get(&node.table).map(|model| model.key.clone()).unwrap_or_default();
         let view = self.plan(node).await.map_err(first)?.into_view();
-        one.difference = difference(self.planner.engine, [Arc::new(Files::of(version)), view], &key, self.context.as_of).await?;
+        one.difference = deviation(self.planner.engine, [Arc::new(Files::of(version)), view], &key, self.context.as_of).await?;
         one.outcome = ReplayOutcome::Differs;
         one.cause = match &one.difference {
             _ if !differing.is_empty() => Some(format!("{} since", reason(&differing))),

@@ -1,13 +1,13 @@
 //! The hub: an opened project.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::Mutex;
 
 use crate::base::time::{self, Instant};
 use crate::base::{RunId, nearest};
-use crate::model::Reader;
+use crate::model::{Graph, Reader};
 use crate::project::{Pipeline, Project};
 use crate::store::{Cut, Lease, Store};
 use crate::writeback::Writeback;
@@ -34,6 +34,7 @@ pub struct Hub {
     /// Held by whatever writes, so that runs of one process never overlap.
     pub(super) busy: Mutex<()>,
     pub(super) live: Live,
+    pub(super) graph: OnceLock<Graph>,
 }
 
 /// How to run, apart from what the pipeline says.
@@ -76,7 +77,7 @@ impl Hub {
                 Some(lease)
             }
         };
-        Ok(Self { project, store, lease, busy: Mutex::new(()), live: Live::default() })
+        Ok(Self { project, store, lease, busy: Mutex::new(()), live: Live::default(), graph: OnceLock::new() })
     }
 
     /// The plant's current instant: the project's clock file, else the wall clock.

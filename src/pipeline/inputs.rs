@@ -15,11 +15,6 @@ use super::{Hub, PipelineError};
 /// The schema of pulled rows: a run must not lose them from the cut although it does not build them.
 pub(super) const PULLED: &str = "raw";
 
-/// Reads every statement of the project.
-pub(super) fn graph(project: &Project) -> Result<Graph, PipelineError> {
-    Graph::new(project).map_err(PipelineError::Models)
-}
-
 /// The tables that a pipeline builds: what it names, the contracts of what it pulls, the write maps of what it writes.
 ///
 /// `changed`: what the selector of that name means.
@@ -95,6 +90,15 @@ pub(super) struct Staleness {
 }
 
 impl Hub {
+    /// Every statement of the project, read once.
+    pub(super) fn graph(&self) -> Result<&Graph, PipelineError> {
+        if let Some(graph) = self.graph.get() {
+            return Ok(graph);
+        }
+        let graph = Graph::new(&self.project).map_err(PipelineError::Models)?;
+        Ok(self.graph.get_or_init(|| graph))
+    }
+
     /// Looks at the age of each of `systems`.
     pub(super) fn staleness(&self, systems: &BTreeSet<String>) -> Result<Staleness, PipelineError> {
         let now = time::now();

@@ -9,7 +9,7 @@ use crate::model::{self, ExplainRequest, Explanation, Graph, NodeKind, TablePrev
 use crate::project::{Pipeline, SelectedTables, Selector};
 use crate::store::{Cut, TableVersion, View};
 
-use super::inputs::{graph, targets};
+use super::inputs::targets;
 use super::{Hub, PipelineError};
 
 /// Snapshots opened at the same time.
@@ -18,25 +18,25 @@ pub(super) const SNAPSHOTS_AT_ONCE: usize = 16;
 impl Hub {
     /// What a run of `pipeline` would do with its tables if its pull brought nothing new.
     pub async fn preview_run(&self, pipeline: &Pipeline) -> Result<Vec<TablePreview>, PipelineError> {
-        let graph = graph(&self.project)?;
-        let targets = self.targets_of(&graph, pipeline).await?;
-        self.preview(&graph, &targets).await
+        let graph = self.graph()?;
+        let targets = self.targets_of(graph, pipeline).await?;
+        self.preview(graph, &targets).await
     }
 
     /// What a build of the tables that `selectors` mean (all if there are none) would do.
     pub async fn preview_build(&self, selectors: &[Selector]) -> Result<Vec<TablePreview>, PipelineError> {
-        let graph = graph(&self.project)?;
-        let targets = self.selected(&graph, selectors).await?;
-        self.preview(&graph, &targets).await
+        let graph = self.graph()?;
+        let targets = self.selected(graph, selectors).await?;
+        self.preview(graph, &targets).await
     }
 
     /// What a build of `table` would do, and how its statement would run over the published tables.
     pub async fn explain(&self, table: &TableName, analyze: bool) -> Result<(TablePreview, Explanation), PipelineError> {
-        let (graph, as_of) = (graph(&self.project)?, self.instant(None).await?);
-        let versions = self.versions(&graph).await?;
-        let previews = model::preview(&self.project, &graph, std::slice::from_ref(table), as_of, &versions)?;
+        let (graph, as_of) = (self.graph()?, self.instant(None).await?);
+        let versions = self.versions(graph).await?;
+        let previews = model::preview(&self.project, graph, std::slice::from_ref(table), as_of, &versions)?;
         let request = ExplainRequest { table, as_of, analyze };
-        let explanation = model::explain(&self.project, &graph, &self.store, versions, &request).await?;
+        let explanation = model::explain(&self.project, graph, &self.store, versions, &request).await?;
         let preview = previews.into_iter().next_back().ok_or(PipelineError::NoCut)?;
         Ok((preview, explanation))
     }

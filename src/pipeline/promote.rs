@@ -7,12 +7,11 @@ use serde::Serialize;
 
 use crate::base::time::Instant;
 use crate::base::{RunId, TableName, nearest};
-use crate::model::{Difference, Graph, Reader, has_same_definition, why_it_differs};
+use crate::model::{Deviation, Graph, Reader, has_same_definition, why_it_differs};
 use crate::project::Project;
 use crate::store::{Cut, TableVersion};
 use crate::writeback::WritebackError;
 
-use super::inputs::graph;
 use super::run::Running;
 use super::{Access, Hub, PipelineError, RunOptions, RunReport};
 
@@ -43,7 +42,7 @@ pub struct TableDifference {
     /// `None` if production has no such table.
     pub production_rows: Option<u64>,
     /// `None` if the rows are the same, or production has no such table.
-    pub difference: Option<Difference>,
+    pub difference: Option<Deviation>,
 }
 
 impl Hub {
@@ -96,7 +95,7 @@ impl Hub {
                 rows: rows_of(&here),
                 production_rows: there.as_ref().map(rows_of),
                 difference: match &there {
-                    Some(there) => reader.difference(there, &here, &key).await?,
+                    Some(there) => reader.deviation(there, &here, &key).await?,
                     None => None,
                 },
             });
@@ -117,19 +116,19 @@ impl Hub {
             return Err(WritebackError::ControlBehind.into());
         }
         let name = environment.project.environment.as_ref().map(|environment| environment.name.clone()).unwrap_or_default();
-        let graph = graph(&self.project)?;
+        let graph = self.graph()?;
         let cut = environment.cut().await?;
         let mut tested = BTreeMap::new();
         for table in own(&cut).filter(|table| graph.node(table).is_some()) {
             tested.extend(environment.store.version_of(&cut, table).await?.map(|version| (table.clone(), version)));
         }
-        self.refuse_untested(&graph, &name, &tested)?;
+        self.refuse_untested(graph, &name, &tested)?;
         let targets: Vec<TableName> = tested.keys().cloned().collect();
-        let (last, ground) = self.ground_of_promotion(&graph, &name, tested).await?;
+        let (last, ground) = self.ground_of_promotion(graph, &name, tested).await?;
         let pipeline = format!("promote {name}");
         let run = self.store.control.start_run(&pipeline, last.as_of)?;
         let mut running = Running { run, as_of: last.as_of, options, report: RunReport::new(run, &pipeline, last.as_of) };
-        let done = self.build_on(&graph, &targets, ground, &mut running).await;
+        let done = self.build_on(graph, &targets, ground, &mut running).await;
         running.report.cut = matches!(done, Ok(Ok(_)));
         self.close(running, done.map(|done| done.map(drop)))
     }

@@ -6,7 +6,6 @@ use crate::base::RunId;
 use crate::base::time::Instant;
 use crate::model::{self, Beside, BuildContext, ReplayOutcome, Replayed};
 
-use super::inputs::graph;
 use super::{Hub, PipelineError};
 
 /// What came of a replay.
@@ -29,7 +28,7 @@ impl Hub {
         run: RunId,
         progress: &(dyn Fn(&Replayed, usize, usize) + Sync),
     ) -> Result<ReplayReport, PipelineError> {
-        let graph = graph(&self.project)?;
+        let graph = self.graph()?;
         let cut = self.store.cut_of(run).await?;
         let (pinned, current) = self.split(&cut).await?;
         let context = BuildContext {
@@ -41,7 +40,7 @@ impl Hub {
             memory_limit_bytes: self.project.memory_limit_bytes,
             beside: Beside::Nothing,
         };
-        let tables = model::replay(&self.project, &graph, context, progress).await?;
+        let tables = model::replay(&self.project, graph, context, progress).await?;
         let is_wrong = |table: &Replayed| matches!(table.outcome, ReplayOutcome::Differs | ReplayOutcome::Failed);
         Ok(ReplayReport { run, as_of: cut.as_of, identical: !tables.iter().any(is_wrong), tables })
     }

@@ -4,21 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant as Stopwatch;
 
-use arrow::util::pretty::pretty_format_batches;
-
 use crate::base::time::{self, Instant};
 use crate::base::{RunId, TableName};
-use crate::model::{self, BuildContext, Built, FailedCheck, Graph, ModelOutcome, ModelRun};
+use crate::model::{self, BuildContext, Built, Graph, ModelOutcome, ModelRun};
 use crate::project::{Pipeline, Selector, Severity};
 use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
 
 use super::ground::Ground;
-use super::inputs::{SystemsOf, graph};
+use super::inputs::SystemsOf;
 use super::live::Watched;
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
-use super::{CheckReport, Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
+use super::{Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
 
 /// A run under way.
 pub(super) struct Running<'a> {
@@ -29,24 +27,24 @@ pub(super) struct Running<'a> {
 }
 
 /// Why a run stopped without being broken: what it found forbids going on.
-pub(super) struct Stopped(String);
+pub(super) struct Stopped(pub String);
 
 impl Hub {
     /// Runs `pipeline`. A failed check, or a system that could not be pulled and may not be stale, makes a report with outcome `failed`, not an error.
     pub async fn run(&self, pipeline: &str, options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
         let pipeline = self.pipeline(pipeline)?;
-        let graph = graph(&self.project)?;
-        let targets = self.targets_of(&graph, pipeline).await?;
-        let report = self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await?;
+        let graph = self.graph()?;
+        let targets = self.targets_of(graph, pipeline).await?;
+        let report = self.execute(&pipeline.name, Some(pipeline), graph, &targets, options).await?;
         self.tidy(options).await;
         Ok(report)
     }
 
     /// Builds the tables that `selectors` mean (all if there are none) from what was last pulled, and publishes; neither pulls nor writes.
     pub async fn build(&self, selectors: &[Selector], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
-        let graph = graph(&self.project)?;
-        let tables = self.selected(&graph, selectors).await?;
-        self.execute("build", None, &graph, &tables, options).await
+        let graph = self.graph()?;
+        let tables = self.selected(graph, selectors).await?;
+        self.execute("build", None, graph, &tables, options).await
     }
 
     async fn execute(
@@ -217,7 +215,7 @@ impl Hub {
         let Built { mut staged, unchanged, as_production, models, failed_checks } = built?;
         running.report.models = models;
         running.leave(Stage::Build, watch)?;
-        if let Err(stopped) = self.judge(&failed_checks, running)? {
+        if let Err(stopped) = self.judge(&failed_checks, graph, running).await? {
             return Ok(Err(stopped));
         }
 
@@ -250,27 +248,6 @@ impl Hub {
         if let Err(error) = noted {
             tracing::warn!("cannot note what was built in system.model_runs: {error}");
         }
-    }
-
-    /// Reports what did not hold, and keeps the failing rows to look at.
-    fn judge(&self, failed: &[FailedCheck], running: &mut Running<'_>) -> Result<Result<(), Stopped>, PipelineError> {
-        if failed.is_empty() {
-            return Ok(Ok(()));
-        }
-        running.report.checks = failed.iter().map(CheckReport::new).collect();
-        if let Ok(text) = serde_json::to_string(&running.report.checks) {
-            self.store.control.set_note(&format!("checks of run {}", running.run), &text)?;
-        }
-        let fatal: Vec<String> = failed
-            .iter()
-            .filter(|check| check.severity == Severity::Error)
-            .map(|check| format!("{}: {} ({} rows)", check.table, check.check, check.rows))
-            .collect();
-        if fatal.is_empty() {
-            running.report.outcome = RunOutcome::Degraded;
-            return Ok(Ok(()));
-        }
-        Ok(Err(Stopped(format!("nothing is published: {}", fatal.join("; ")))))
     }
 
     async fn plan_and_apply(
@@ -367,22 +344,6 @@ impl model::Progress for Models<'_> {
     }
 }
 
-impl CheckReport {
-    fn new(check: &FailedCheck) -> Self {
-        let sample = pretty_format_batches(std::slice::from_ref(&check.sample));
-        Self {
-            table: check.table.to_string(),
-            check: check.check.clone(),
-            severity: match check.severity {
-                Severity::Error => "error".into(),
-                Severity::Warn => "warn".into(),
-            },
-            rows: check.rows,
-            sample: sample.map(|table| table.to_string()).unwrap_or_default(),
-        }
-    }
-}
-
 impl RunReport {
     pub(super) fn new(run: RunId, pipeline: &str, as_of: Instant) -> Self {
         Self {
@@ -411,7 +372,7 @@ impl RunReport {
         parts.push(format!("{made} of {} tables built", self.models.len()));
         let (applied, confirmed) = (&self.summary.applied, &self.summary.confirmed);
         let counts = [
-            (self.checks.len(), "checks warn"),
+            (self.checks.iter().filter(|check| check.severity == Severity::Warn).count(), "checks warn"),
             (applied.sent, "changes sent"),
             (confirmed.confirmed, "confirmed"),
             (applied.conflicted, "conflicted"),

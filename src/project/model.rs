@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::check::{self, Check};
 use super::problems::Problems;
-use super::section::{Document, Entry, Located, Section};
+use super::section::{Document, Located, Section};
 use super::selector::Selector;
 use super::text;
 use crate::base::{TableName, nearest};
@@ -32,22 +33,6 @@ pub struct Model {
     pub tags: Vec<String>,
     /// Present in `sql/kpi` only.
     pub kpi: Option<Kpi>,
-}
-
-/// A condition that every row must meet.
-#[derive(Debug, Clone)]
-pub struct Check {
-    /// A boolean SQL expression over the model's columns.
-    pub expression: String,
-    pub severity: Severity,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The run publishes nothing.
-    Error,
-    Warn,
 }
 
 /// The resolution of the clock that a model sees: `as_of` is cut to it before it is bound.
@@ -81,15 +66,12 @@ const KPI_NODES: [&str; 9] = ["crm", "erp", "scm", "aps", "srm", "mes", "wms", "
 
 /// Reads one model file; `None` where its header is wrong, which is then among the problems.
 pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Option<Model> {
-    let Some(first_line) = text::header_line(&file.text) else {
+    let Some((toml, first_line)) = header_of(file, problems)? else {
         let hint = "start the file with: --! description = \"what a row says\"";
-        problems.at(&file.path, 1, "the model has no header", Some(hint.into()));
+        let what = if file.text.trim().is_empty() { "the file is empty" } else { "the model has no header" };
+        problems.at(&file.path, 1, what, Some(hint.into()));
         return None;
     };
-    let (toml, next_line) = text::header_toml(&file.text, first_line);
-    if !check_place(file, first_line, next_line, problems) {
-        return None;
-    }
     let document = Document::parse(&file.path, &toml, first_line, problems)?;
     let found_before = problems.count();
     let header = document.section();
@@ -100,7 +82,7 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
         header.required("key", example, (!key.is_empty()).then_some(()));
     }
     let clock = header.word("clock");
-    let checks = header.items("checks").into_iter().filter_map(|entry| read_check(&entry, &header)).collect();
+    let checks = header.items("checks").iter().flat_map(|entry| check::read(entry, &header)).collect();
     let tags = header.texts("tags").unwrap_or_default();
     for tag in tags.iter().filter(|tag| Selector::parse(&format!("tag:{}", tag.value)).is_err()) {
         header.problem(tag.line, format!("tags: \"{}\" is not a word", tag.value), Some("letters, digits, _ and -".into()));
@@ -130,6 +112,13 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
     Some(Model { table: table.clone(), file: file.clone(), description: description?.value, key, clock, checks, tags, kpi })
 }
 
+/// The TOML of a file's header and its first line: `Some(None)` without a header, `None` where it stands in the wrong place.
+pub(super) fn header_of(file: &SqlFile, problems: &Problems) -> Option<Option<(String, usize)>> {
+    let Some(first_line) = text::header_line(&file.text) else { return Some(None) };
+    let (toml, next_line) = text::header_toml(&file.text, first_line);
+    check_place(file, first_line, next_line, problems).then_some(Some((toml, first_line)))
+}
+
 /// The header must be one block, and nothing but comments may stand before it.
 fn check_place(file: &SqlFile, first_line: usize, next_line: usize, problems: &Problems) -> bool {
     let is_comment = |line: &str| line.trim().is_empty() || line.trim_start().starts_with("--");
@@ -148,24 +137,6 @@ fn check_place(file: &SqlFile, first_line: usize, next_line: usize, problems: &P
         problems.at(&file.path, next_line + offset, "this header line is not part of the header", Some(hint.into()));
     }
     before.is_none() && after.is_none()
-}
-
-fn read_check(entry: &Entry, header: &Section) -> Option<Check> {
-    let (expression, severity) = if entry.is_text() {
-        (entry.text()?, Severity::Error)
-    } else {
-        let section = entry.section("")?;
-        let expression = section.required("expression", "\"quantity >= 0\"", section.text("expression"));
-        let severity = if section.has("severity") { section.word("severity") } else { Some(Severity::Error) };
-        section.finish();
-        (expression?, severity?)
-    };
-    if let Err(message) = text::expression(&expression.value) {
-        let what = format!("check \"{}\" is not a condition: {message}", expression.value);
-        header.problem(expression.line, what, None);
-        return None;
-    }
-    Some(Check { expression: expression.value, severity })
 }
 
 #[derive(Clone, Copy, serde::Deserialize)]

@@ -191,8 +191,6 @@ fn every_error_of_every_file_is_reported_at_once() {
     write(root.path(), "loopline.toml", "strategi = \"order-driven\"\nstore = 3\n[systems.erp]\nurl = \"mssql://x\"\n");
     write(root.path(), "pipelines/plan.toml", "pull = [\"epr\"]\nbuild = [\"smc\", \"erp.itms\"]\n");
     assert_snapshot!(messages(root.path()), @r#"
-    loopline.toml:1: "strategy" is missing
-    hint: add strategy = "order-driven" (or project-based, integrator)
     loopline.toml:1: unknown key "strategi"
     hint: did you mean "strategy"?
     loopline.toml:2: "store" must be text, not an integer
@@ -278,7 +276,10 @@ fn settings_messages() {
     pipelines/plan.toml:2: pull: there is no system "erp" in loopline.toml
     hint: known systems: ERP_1
     "#);
-    assert_snapshot!(settings("max_age = \"2h\"", "max_age = \"2h\"\nmax_age = \"3h\""), @"loopline.toml:13: not valid TOML: duplicate key");
+    assert_snapshot!(settings("max_age = \"2h\"", "max_age = \"2h\"\nmax_age = \"3h\""), @r#"
+    loopline.toml:13: "max_age" stands twice
+    hint: keep one
+    "#);
     assert_snapshot!(settings("[systems.erp]", "[systems.erp"), @"loopline.toml:8: not valid TOML: unclosed table, expected `]`");
 }
 
@@ -297,7 +298,10 @@ fn connector_messages() {
     connectors/acme_erp/connector.toml:4: stream "items": "key" is empty
     hint: name at least one
     "#);
-    assert_snapshot!(connector("key = [\"id\"]", "key = \"id\""), @r#"connectors/acme_erp/connector.toml:6: stream "items": "key" must be a list of texts, not text"#);
+    assert_snapshot!(connector("key = [\"id\"]", "key = \"id\""), @r#"
+    connectors/acme_erp/connector.toml:6: stream "items": "key" must be a list of texts, not text
+    hint: write key = ["id"]
+    "#);
     assert_snapshot!(connector("key = [\"id\"]", "key = [\"id\", \"id\"]"), @r#"
     connectors/acme_erp/connector.toml:6: stream "items": "id" stands twice in "key"
     hint: keep one
@@ -442,8 +446,6 @@ fn model_messages() {
     hint: start the file with: --! description = "what a row says"
     "#);
     assert_snapshot!(outbox("--! description", "--! descripton"), @r#"
-    sql/outbox/purchase_requests.sql:3: "description" is missing
-    hint: add description = "what a row says"
     sql/outbox/purchase_requests.sql:3: unknown key "descripton"
     hint: did you mean "description"?
     "#);
@@ -496,7 +498,10 @@ fn pipeline_messages() {
     pipelines/plan.toml:2: pull: there is no system "crm" in loopline.toml
     hint: known systems: erp
     "#);
-    assert_snapshot!(plan("pull = [\"erp\"]", "pull = \"erp\""), @r#"pipelines/plan.toml:2: "pull" must be a list of texts, not text"#);
+    assert_snapshot!(plan("pull = [\"erp\"]", "pull = \"erp\""), @r#"
+    pipelines/plan.toml:2: "pull" must be a list of texts, not text
+    hint: write pull = ["erp"]
+    "#);
     assert_snapshot!(plan("\"outbox\",", "\"outbx\","), @r#"
     pipelines/plan.toml:3: build: there is no schema or table "outbx"
     hint: did you mean "outbox"?

@@ -163,7 +163,7 @@ fn detail(shared: &Shared, lineage: &Lineage, table: &TableLineage) -> TableDeta
         Some(std::iter::once("system".to_owned()).chain(contract.primary_key.iter().cloned()).collect())
     });
     let checks = model.into_iter().flat_map(|model| &model.checks).map(|check| CheckView {
-        expression: check.expression.clone(),
+        expression: check.name.clone(),
         severity: match check.severity {
             Severity::Error => "error",
             Severity::Warn => "warn",

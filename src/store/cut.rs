@@ -66,7 +66,9 @@ impl Store {
         let manifest = Manifest { run, as_of, staged, unchanged };
         self.put_manifest(&manifest).await?;
         let cut = self.finish(&manifest).await?;
-        self.over_base(cut).await
+        let cut = self.over_base(cut).await?;
+        self.keep_known(&cut).await;
+        Ok(cut)
     }
 
     /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
@@ -187,6 +189,10 @@ impl Store {
         }
         let same = now.properties.get(CONTENT) == Some(&staged.content);
         if same && properties.iter().all(|(name, value)| now.properties.get(name) == Some(value)) {
+            return Ok((now.version, false));
+        }
+        if !same && staged.files.is_empty() && staged.rows > 0 {
+            // Properties for rows that are no longer there.
             return Ok((now.version, false));
         }
         let (add, remove) = if same { Default::default() } else { (staged.files.clone(), now.files.clone()) };

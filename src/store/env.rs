@@ -186,7 +186,7 @@ impl Store {
         failpoint::hit("environment.remove.before");
         futures::stream::iter(removals).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         folder.delete(&id).await.map_err(failed)?;
-        let (control, folder) = (self.control.path().to_owned(), self.place.local_folder());
+        let (control, folder) = (self.control.path().to_owned(), self.place.disk.clone());
         drop(self.control);
         for extension in ["sqlite", "sqlite-wal", "sqlite-shm"] {
             // A bucket's environment leaves these; without its store they are started anew.

@@ -27,7 +27,9 @@ mod hash;
 mod incoming;
 mod join;
 mod journal;
+mod kept;
 mod keyed;
+mod known;
 mod land;
 #[cfg(test)]
 mod land_model;
@@ -99,6 +101,7 @@ pub struct Store {
     /// An environment's: production's store, which is only read.
     base: Option<Box<Self>>,
     cache: Mutex<delta::Cache>,
+    known: known::KnownVersions,
     limits: limits::Limits,
     /// Column of the hub's own key, by system and outbox.
     hub_keys: BTreeMap<(String, String), String>,
@@ -334,7 +337,15 @@ impl Store {
     }
 
     async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
-        let store = Self { control, place, base: None, cache: Mutex::default(), limits: limits::Limits::default(), hub_keys };
+        let store = Self {
+            control,
+            place,
+            base: None,
+            cache: Mutex::default(),
+            known: known::KnownVersions::default(),
+            limits: limits::Limits::default(),
+            hub_keys,
+        };
         store.identify().await?;
         Ok(store)
     }

@@ -10,10 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::base::{RunId, TableName, failpoint};
 
+use super::cut::CONTENT;
 use super::file::FileWriter;
 use super::hash::{self, RowHasher};
 use super::place::Place;
-use super::{Batches, Staged, Store, StoreError, types};
+use super::{Batches, Staged, Store, StoreError, TableVersion, types};
 
 /// Hash of a set of rows: equal for equal rows in any order.
 ///
@@ -107,6 +108,20 @@ impl Store {
             Some(Err(source)) => Err(StoreError::Task { table, source }),
             None => Err(StoreError::Malformed { what: table }),
         }
+    }
+
+    /// The rows of `version` as they are, with other properties; `None` where it is not known which rows these are.
+    pub fn restate(&self, version: &TableVersion, properties: BTreeMap<String, String>) -> Result<Option<Staged>, StoreError> {
+        let Some(content) = version.properties.get(CONTENT) else { return Ok(None) };
+        let schema = types::storable(&version.table.to_string(), &version.schema)?;
+        Ok(Some(Staged {
+            table: version.table.to_string(),
+            schema_json: types::to_delta(&schema),
+            files: Vec::new(),
+            rows: version.files.iter().map(|file| file.rows).sum(),
+            content: content.clone(),
+            properties,
+        }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
+mod checks;
 mod lineage;
 mod preview;
 mod running;
@@ -125,6 +126,7 @@ struct Bench {
     store: Store,
     _lease: crate::store::Lease,
     pulls: i64,
+    memory_limit_bytes: usize,
 }
 
 impl Bench {
@@ -132,7 +134,7 @@ impl Bench {
         let root = folder(&[]);
         let store = Store::open(&load(&root)).await.unwrap();
         let lease = store.control.lease().unwrap();
-        let mut bench = Self { root, store, _lease: lease, pulls: 0 };
+        let mut bench = Self { root, store, _lease: lease, pulls: 0, memory_limit_bytes: 1 << 30 };
         bench.land("raw.erp__parts", parts(&[("1", "A"), ("2", "A"), ("3", "X")])).await;
         bench.land("raw.crm__parts", parts(&[("c1", "A")])).await;
         bench.land("raw.erp__orders", orders(&["1", "3"])).await;
@@ -194,7 +196,7 @@ impl Bench {
             as_of,
             pinned,
             current,
-            memory_limit_bytes: project.memory_limit_bytes,
+            memory_limit_bytes: self.memory_limit_bytes,
             beside: Beside::Nothing,
         };
         let mut built = build(&project, &graph, &targets, context, progress).await?;
@@ -310,7 +312,7 @@ async fn a_stream_that_was_never_pulled_is_named() {
     let root = folder(&[]);
     let store = Store::open(&load(&root)).await.unwrap();
     let lease = store.control.lease().unwrap();
-    let mut bench = Bench { root, store, _lease: lease, pulls: 0 };
+    let mut bench = Bench { root, store, _lease: lease, pulls: 0, memory_limit_bytes: 1 << 30 };
     let error = bench.build("2026-03-04T05:06:07Z").await.map(|_| ()).unwrap_err();
     insta::assert_snapshot!(told(&[error]), @r#"
     connectors/acme/erp.items.sql: system crm, stream parts: raw.crm__parts does not exist yet
@@ -343,15 +345,15 @@ async fn a_reader_only_reads() {
     }
     insta::assert_snapshot!(told_all.join("\n"), @r#"
     drop table erp.items => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     create external table x stored as csv location '/etc/passwd' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     copy (select 1) to '/tmp/x.csv' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     insert into erp.items values (1) => query, line 1: this is not a select
-      hint: write one select, and nothing else
-    select * from '/etc/passwd' => query, line 1: unknown table /etc/passwd
-      hint: a table's name has two parts: schema.name
+      hint: write the select alone: a model's table is named by its file and made by the hub
+    select * from '/etc/passwd' => query, line 1: a statement reads no files: '/etc/passwd'
+      hint: files are a stream of a connector; a statement reads tables
     select * from "/etc/passwd" => query, line 1: unknown table /etc/passwd
       hint: a table's name has two parts: schema.name
     select * from erp.itmes => query, line 1: run 1 made no table erp.itmes
@@ -361,7 +363,7 @@ async fn a_reader_only_reads() {
     select 1; select 2 => query, line 1: there are 2 statements in it
       hint: write one select, and nothing else
     set datafusion.execution.target_partitions = 1 => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     select * from scm.counts join scm.doubled on true where status = 'x' => query, line 1: column status is in several tables
       hint: write which table's: t.column
     "#);

@@ -9,9 +9,7 @@ use crate::base::Retry;
 
 /// A project with one more model, `scm.big`, and a pool of 16 MB.
 async fn bench(model: &str) -> Bench {
-    let bench = Bench::new().await;
-    let settings = PROJECT[0].1.replace("store =", "memory_limit = \"16MB\"\nstore =");
-    write(bench.root.path(), "loopline.toml", &settings);
+    let bench = Bench { memory_limit_bytes: 16 << 20, ..Bench::new().await };
     write(bench.root.path(), "sql/scm/big.sql", &format!("--! description = \"Many rows\"\n{model}\n"));
     bench
 }
@@ -20,27 +18,28 @@ fn run_of<'a>(built: &'a Built, table: &str) -> &'a ModelRun {
     built.models.iter().find(|run| run.table == table).unwrap()
 }
 
-const SERIES: &str = "(select value as id, value % 1000 as grp, 'text ' || value as name from generate_series(1, 400000))";
+const SERIES: &str = "(select value as id, value % 1000 as grp, 'text ' || value as name from generate_series(1, 1000000))";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_spills_and_is_counted() {
     let mut bench = bench(&format!("select * from {SERIES} order by name")).await;
     let (built, cut) = bench.build("2026-03-04T05:06:07Z").await.map_err(|error| told(&[error])).unwrap();
     let run = run_of(&built, "scm.big");
-    assert_eq!((run.rows, run.tries), (400_000, 1));
+    assert_eq!((run.rows, run.tries), (1_000_000, 1));
     assert!(run.spilled_bytes > 1 << 20, "{run:?}");
     assert!((1 << 20..16 << 20).contains(&run.peak_memory_bytes), "{run:?}");
     assert!(run.bytes > 1 << 20 && run.seconds > 0.0, "{run:?}");
-    assert_eq!(bench.rows(&cut.unwrap(), "select count(*), count(distinct id) from scm.big").await, ["400000|400000"]);
+    assert_eq!(bench.rows(&cut.unwrap(), "select count(*), count(distinct id) from scm.big").await, ["1000000|1000000"]);
     assert!(bench.store.latest(&table("scm.big")).await.unwrap().unwrap().properties.contains_key("loopline.seconds"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hash_join_that_does_not_fit_is_planned_again_with_a_join_that_spills() {
-    let mut bench = bench(&format!("select a.id, b.name from {SERIES} a join {SERIES} b on b.id = a.id")).await;
+    let mut bench =
+        bench(&format!("select a.id, a.name as one, b.name as other from {SERIES} a join {SERIES} b on b.id = a.id")).await;
     let (built, cut) = bench.build("2026-03-04T05:06:07Z").await.map_err(|error| told(&[error])).unwrap();
     assert_eq!(run_of(&built, "scm.big").tries, 2);
-    assert_eq!(bench.rows(&cut.unwrap(), "select count(*), count(distinct id) from scm.big").await, ["400000|400000"]);
+    assert_eq!(bench.rows(&cut.unwrap(), "select count(*), count(distinct id) from scm.big").await, ["1000000|1000000"]);
 }
 
 /// Keeps what it is told.
