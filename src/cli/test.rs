@@ -1,5 +1,6 @@
 //! `loopline test`: unit tests of models, without any source.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -8,6 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::model::{Difference, Graph, RowDifference, TestOutcome, TestRun, Tests, select};
+use crate::pipeline::Access;
+use crate::project::SelectedTables;
 
 use super::Done;
 use super::context::Context;
@@ -18,7 +21,7 @@ use super::select::Selectors;
 /// Runs the unit tests of models (sql/<schema>/<model>.test), without any source or store
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  loopline test                     all of them\n  loopline test scm                 one schema\n  loopline test scm.bom qms+        a model; a schema and what needs it\n  loopline test --json\n\nA test, in sql/scm/stock_value.test beside the model:\n  test stock is worth its price\n  given erp.items\n  item_id | stock | price\n  A       | 3     | 2.50\n  B       | -     | 1\n  expect\n  item_id | value\n  A       | 7.5\n\nBefore a test's own lines, `now 2026-03-10T06:00:00Z` sets the clock; `fails unique` expects a check to fail; `expect in order` minds the order.\nWhat stands above the first test is shared by all. Columns and tables that are not given are null and empty; - is null."
+    after_help = "Examples:\n  loopline test                     all of them\n  loopline test scm                 one schema\n  loopline test scm.bom qms+        a model; a schema and what needs it\n  loopline test changed+            what was changed since it was published, and what needs it\n  loopline test --json\n\nA test, in sql/scm/stock_value.test beside the model:\n  test stock is worth its price\n  given erp.items\n  item_id | stock | price\n  A       | 3     | 2.50\n  B       | -     | 1\n  expect\n  item_id | value\n  A       | 7.5\n\nBefore a test's own lines, `now 2026-03-10T06:00:00Z` sets the clock; `fails unique` expects a check to fail; `expect in order` minds the order.\nWhat stands above the first test is shared by all. Columns and tables that are not given are null and empty; - is null."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -41,7 +44,11 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
     let selectors = arguments.selectors.parse()?;
     let mut wanted = project.tests.keys().cloned().collect();
     if !selectors.is_empty() {
-        wanted = select(&graph, &project, &selectors, &Default::default())?;
+        // Only what was published tells what changed; nothing else needs a store.
+        wanted = match selectors.iter().any(|selector| selector.tables == SelectedTables::Changed) {
+            true => context.hub(Access::Read).await?.selected(&graph, &selectors).await?.into_iter().collect(),
+            false => select(&graph, &project, &selectors, &BTreeSet::new())?,
+        };
     }
     let tests = Tests::new(project, graph)?;
     let bar = context.bar();
@@ -76,7 +83,7 @@ fn done(report: &Report) -> Done {
 }
 
 fn summary(report: &Report) -> String {
-    let models: std::collections::BTreeSet<&str> = report.tests.iter().map(|run| run.table.as_str()).collect();
+    let models: BTreeSet<&str> = report.tests.iter().map(|run| run.table.as_str()).collect();
     let of = format!("{} of {}", counted(report.tests.len(), "test", "tests"), counted(models.len(), "model", "models"));
     match (report.tests.len(), report.failed) {
         (0, _) => "there are no tests: they stand beside their model, in sql/<schema>/<model>.test (loopline test --help)".into(),

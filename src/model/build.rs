@@ -22,8 +22,9 @@ use tokio::sync::RwLock;
 use super::check::{self, CHECKS};
 use super::checked::json;
 use super::engine::{Engine, Tables, cores, frugal};
-use super::fingerprint::{Fingerprint, reason};
+use super::fingerprint::{Cause, Fingerprint, reason};
 use super::graph::{Node, NodeKind};
+use super::incremental::{self, Job, MADE, NewFiles};
 use super::meter::{Meter, counted, spilled_bytes};
 use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
@@ -32,7 +33,7 @@ use super::table::Files;
 use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
 use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
-use crate::store::{Batches, Staged, TableVersion};
+use crate::store::{Batches, Staged, StoreError, TableVersion};
 
 /// How often a node is run in all when faults come that may pass.
 const TRIES_MAX: u32 = 4;
@@ -72,6 +73,8 @@ struct Ready {
     /// Changes when the rows do.
     data: String,
     provider: Arc<dyn TableProvider>,
+    /// Files of other rows than those of the current version.
+    new: Option<NewFiles>,
 }
 
 pub(super) struct Builder<'a> {
@@ -82,7 +85,7 @@ pub(super) struct Builder<'a> {
     ready: Mutex<BTreeMap<TableName, Ready>>,
     taken: Mutex<BTreeMap<TableName, Taken>>,
     /// Statements run side by side; one that did not fit into memory beside others runs alone.
-    turns: RwLock<()>,
+    pub turns: RwLock<()>,
 }
 
 /// What a node's statement took.
@@ -117,7 +120,8 @@ impl<'a> Builder<'a> {
     /// Nodes that read `table` see its current version.
     pub fn keep(&self, table: &TableName) {
         if let Some(current) = self.context.current.get(table) {
-            lock(&self.ready).insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)) });
+            lock(&self.ready)
+                .insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)), new: None });
         }
     }
 
@@ -212,10 +216,11 @@ impl<'a> Builder<'a> {
         let data = |reader: &Node, input: &TableName| self.data(reader, input);
         let fingerprint = Fingerprint::of(self.planner.project, self.graph, node, self.context.as_of, data)?;
         let current = self.context.current.get(&node.table);
+        let is_same = |current: &&TableVersion| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
         if let Some(version) = self.beside(node, &fingerprint) {
             return self.take(at, node, version).await;
         }
-        if let Some(current) = current.filter(|current| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash())) {
+        if let Some(current) = current.filter(|current| !self.context.full && is_same(current)) {
             let (ready, staged, failed_checks) = self.skip(node, current).await?;
             let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, "nothing changed".into());
             run.rows = rows_of(current);
@@ -223,9 +228,11 @@ impl<'a> Builder<'a> {
         }
         let known = current.or_else(|| self.context.beside.production(&node.table));
         let before = Fingerprint::parts_of(known.and_then(|known| known.properties.get(INPUTS)));
-        let reason = reason(&fingerprint.difference(before.as_ref()));
+        let causes = fingerprint.difference(before.as_ref());
         self.progress.started(&node.table);
-        let (same, ready, staged, failed_checks) = self.construct(node, &fingerprint).await?;
+        let (same, ready, staged, failed_checks, how) = self.construct(node, &fingerprint, &causes).await?;
+        let why = if self.context.full { vec![] } else { vec![reason(&causes)] };
+        let reason = how.into_iter().chain(why).collect::<Vec<_>>().join(", ");
         let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
         let mut run = ModelRun::new(&node.table, outcome, reason);
         (run.rows, run.bytes) = (staged.rows, staged.files.iter().map(|file| file.size_bytes).sum());
@@ -236,6 +243,7 @@ impl<'a> Builder<'a> {
     fn beside(&self, node: &Node, fingerprint: &Fingerprint) -> Option<&TableVersion> {
         let is_same = |version: &&TableVersion| version.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
         match &self.context.beside {
+            _ if self.context.full => None,
             Beside::Nothing => None,
             Beside::Production(versions) => versions.get(&node.table).filter(is_same),
             Beside::Tested(_, versions) if self.context.current.get(&node.table).filter(is_same).is_none() => {
@@ -272,23 +280,31 @@ impl<'a> Builder<'a> {
             true => None,
             false => self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?,
         };
-        Ok((Ready { data: kept(current), provider }, staged, failed))
+        Ok((Ready { data: kept(current), provider, new: None }, staged, failed))
     }
 
-    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
+    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version, the text how they were
+    /// made if that is worth a word.
     async fn construct(
         &self,
         node: &Node,
         fingerprint: &Fingerprint,
-    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
+        causes: &[Cause],
+    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>, Option<String>), ModelError> {
         let planned = self.plan(node).await.map_err(first)?;
         let schema = stored_schema(&planned.schema());
         let properties = BTreeMap::from([
             (FINGERPRINT.to_owned(), fingerprint.hash()),
             (INPUTS.to_owned(), fingerprint.to_json()),
             (DATA.to_owned(), format!("run {}", self.context.run)),
+            (MADE.to_owned(), self.context.run.to_string()),
         ]);
-        let mut staged = self.stage(node, planned, &schema, properties).await?;
+        let built = lock(&self.ready).iter().filter_map(|(table, ready)| Some((table.clone(), ready.new.clone()?))).collect();
+        let job = Job { builder: self, node, planned: &planned, schema: &schema, properties: &properties, causes, built };
+        let (mut staged, how) = match incremental::attempt(&job).await? {
+            Ok((staged, how)) => (staged, Some(how)),
+            Err(why) => (self.stage(node, planned, &schema, properties).await?, why),
+        };
         let current = self.context.current.get(&node.table);
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
@@ -296,7 +312,9 @@ impl<'a> Builder<'a> {
         let tables = Tables::from([(node.table.clone(), provider.clone())]);
         let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
         staged.properties.insert(CHECKS.to_owned(), json(&passed));
-        Ok((same, Ready { data: staged.content.clone(), provider }, staged, failed))
+        let changes = staged.edit.as_ref().map(|edit| edit.changes.clone()).unwrap_or_default();
+        let new = (!same).then(|| NewFiles { files: staged.files.clone(), changes });
+        Ok((same, Ready { data: staged.content.clone(), provider, new }, staged, failed, how))
     }
 
     /// Changes when the rows of `table` do.
@@ -366,7 +384,8 @@ impl<'a> Builder<'a> {
         let mut beside = Some(self.turns.read().await);
         let mut alone = None;
         loop {
-            let done = self.execute(node, &state, &plan, schema, properties.clone()).await;
+            let whole = |rows| self.context.store.stage(self.context.run, &node.table, schema.clone(), rows, properties.clone());
+            let done = self.execute(node, &state, &plan, schema, whole).await;
             let tries = lock(&self.taken).get(&node.table).map_or(1, |taken| taken.tries);
             let Err(error) = done else { return done };
             match error.retry() {
@@ -386,13 +405,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    async fn execute(
+    /// Runs `plan`, whose rows are staged by `stage`.
+    pub async fn execute<F: Future<Output = Result<Staged, StoreError>>>(
         &self,
         node: &Node,
         state: &SessionState,
         plan: &LogicalPlan,
         schema: &SchemaRef,
-        properties: BTreeMap<String, String>,
+        stage: impl FnOnce(Batches) -> F,
     ) -> Result<Staged, ModelError> {
         let failed = |source: DataFusionError| self.failed(node, source);
         let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
@@ -416,7 +436,7 @@ impl<'a> Builder<'a> {
                 text.into()
             })
             .boxed();
-        let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
+        let staged = stage(batches).await;
         {
             let mut taken = lock(&self.taken);
             let taken = taken.entry(node.table.clone()).or_default();

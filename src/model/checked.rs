@@ -68,7 +68,7 @@ impl Builder<'_> {
             true => check::data_of(self.graph, node, |reader, table| self.data(reader, table))?,
             false => BTreeMap::new(),
         };
-        let hashes = check::hashes(&rules, node, self.planner.instant(node), &data);
+        let hashes = check::hashes(self.planner.project, &rules, node, self.planner.as_of, &data);
         let due: Vec<&check::Rule> = check::due(&rules, &hashes, &known).filter(|rule| rule.is_across() == across).collect();
         let rows_before = self.context.current.get(&node.table).map(rows_of);
         let failed = match due.is_empty() {
@@ -77,10 +77,9 @@ impl Builder<'_> {
         };
         known.retain(|id, _| hashes.contains_key(id.as_str()));
         for rule in due {
-            match failed.iter().any(|failed| failed.kept == rule.kept) {
-                true => known.remove(rule.id()),
-                false => known.insert(rule.id().to_owned(), hashes[rule.id()].clone()),
-            };
+            known.remove(rule.id());
+            let met = !failed.iter().any(|failed| failed.kept == rule.kept);
+            known.extend(hashes.get(rule.id()).filter(|_| met).map(|hash| (rule.id().to_owned(), hash.clone())));
         }
         Ok((known, failed))
     }

@@ -82,8 +82,8 @@ pub async fn explain(
     let node = &graph.nodes[position];
     let (current, pinned) = (versions.readable(), versions.pinned);
     let memory_limit_bytes = project.memory_limit_bytes;
-    let context =
-        BuildContext { store, run: RunId(0), as_of: request.as_of, pinned, current, memory_limit_bytes, beside: Beside::Nothing };
+    let (as_of, beside) = (request.as_of, Beside::Nothing);
+    let context = BuildContext { store, run: RunId(0), as_of, pinned, current, memory_limit_bytes, full: false, beside };
     let engine = Engine::new(store.object_store(), memory_limit_bytes)?;
     let planner = Planner { project, engine: &engine, as_of: request.as_of };
     let builder = Builder::new(planner, graph, &context, &Quiet);

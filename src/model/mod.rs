@@ -15,6 +15,7 @@ mod explain;
 mod fingerprint;
 mod function;
 mod graph;
+mod incremental;
 mod lineage;
 mod message;
 mod meter;
@@ -68,6 +69,8 @@ pub struct BuildContext<'a> {
     /// Current versions of all contracts and models (the last cut's), to skip what cannot have changed.
     pub current: BTreeMap<TableName, TableVersion>,
     pub memory_limit_bytes: usize,
+    /// Builds every wanted node whole, also those whose inputs did not change.
+    pub full: bool,
     pub beside: Beside<'a>,
 }
 

@@ -22,7 +22,7 @@ use super::types::{instant, sql_name, storable};
 use super::{ModelError, check, contract};
 use crate::base::time::Instant;
 use crate::base::{TableName, nearest};
-use crate::project::{Contract, Grain, Project};
+use crate::project::{Contract, Grain, Incremental, Project};
 
 /// A plan and the session in which it was made and can run.
 pub(super) struct Planned {
@@ -206,6 +206,18 @@ impl Planner<'_> {
         let plan = stored(plan, source)?;
         if let Some(model) = self.project.models.get(&node.table) {
             require(&plan, &model.key, "the header's key", source)?;
+            if let Some(Incremental::Interval { column, .. }) = &model.incremental {
+                require(&plan, std::slice::from_ref(column), "incremental's column", source)?;
+                let field = plan.schema().field_with_unqualified_name(column).map_err(|error| source.error(&error))?;
+                if !matches!(field.data_type(), DataType::Date32 | DataType::Timestamp(..)) {
+                    let what = format!("incremental's column {column} is {}", sql_name(field.data_type()));
+                    let hint = Some("an interval is of days (date) or instants (timestamp(6) with time zone)".into());
+                    return Err(ModelError::at(
+                        &source.path,
+                        Problem::new(line_of(&source.text, column).unwrap_or(1), what, hint),
+                    ));
+                }
+            }
         }
         Ok(Planned { state, plan })
     }

@@ -92,7 +92,7 @@ pub fn preview(
                 })
             };
             let Ok(data) = check::data_of(graph, node, data);
-            let hashes = check::hashes(&rules, node, check::instant(project, node, as_of), &data);
+            let hashes = check::hashes(project, &rules, node, as_of, &data);
             check::due(&rules, &hashes, &check::passed(&current.properties)).next().is_none()
         };
         let (action, causes) = match (causes.is_empty(), open.is_empty()) {

@@ -38,6 +38,7 @@ impl Hub {
             pinned,
             current,
             memory_limit_bytes: self.project.memory_limit_bytes,
+            full: true,
             beside: Beside::Nothing,
         };
         let tables = model::replay(&self.project, graph, context, progress).await?;

@@ -206,9 +206,9 @@ impl Hub {
             pinned.insert(changes.version.table.clone(), changes.version);
             exported.push(changes.staged);
         }
-        let memory_limit_bytes = self.project.memory_limit_bytes;
+        let (memory_limit_bytes, full) = (self.project.memory_limit_bytes, running.options.full);
         let (run, as_of) = (running.run, running.as_of);
-        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, beside };
+        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full, beside };
         let progress = Models { progress: running.options.progress, seen: Mutex::default() };
         let built = model::build(&self.project, graph, targets, context, &progress).await;
         self.note_models(running, &progress).await;

@@ -39,7 +39,7 @@ pub(super) struct ConnectorFiles {
 
 impl Files {
     pub(super) fn read(root: &Path, problems: &Problems) -> Self {
-        let reader = Reader { root, whole: root.canonicalize().ok(), problems };
+        let reader = Reader::new(root, problems);
         let mut files = Self { settings: reader.file(Path::new("loopline.toml")), ..Self::default() };
         if files.settings.is_none() {
             return files; // not a project: what else lies in this folder is none of our business
@@ -81,7 +81,11 @@ struct Reader<'a> {
     problems: &'a Problems,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(root: &'a Path, problems: &'a Problems) -> Self {
+        Self { root, whole: root.canonicalize().ok(), problems }
+    }
+
     fn connector(&self, folder: &Path) -> ConnectorFiles {
         let mut sql = BTreeMap::new();
         for entry in self.list(folder) {
@@ -244,8 +248,7 @@ impl Project {
     /// Reads a file of this project as text.
     pub fn read_text(&self, path: &Path) -> Result<SqlFile, Vec<ProjectError>> {
         let problems = Problems::default();
-        let reader = Reader { root: &self.root, whole: self.root.canonicalize().ok(), problems: &problems };
-        let file = reader.file(path);
+        let file = Reader::new(&self.root, &problems).file(path);
         file.ok_or_else(|| problems.into_errors())
     }
 }

@@ -39,7 +39,7 @@ pub use connector::{Connector, Protocol, Write};
 pub use contract::{Column, Contract};
 pub use environment::{Environment, EnvironmentSettings};
 pub use error::ProjectError;
-pub use model::{Grain, Kpi, Model, SqlFile};
+pub use model::{Grain, Incremental, Kpi, Model, SqlFile};
 pub use pipeline::{Limits, Mode, Pipeline, WriteRule};
 pub use schedule::{Cron, Missed, Overlap, Retries, Schedule};
 pub use schema::{SCHEMAS, schema};

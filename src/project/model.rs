@@ -1,6 +1,7 @@
 //! Models: `select` files with a `--!` TOML header.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::check::{self, Check};
 use super::problems::Problems;
@@ -28,6 +29,7 @@ pub struct Model {
     pub key: Vec<String>,
     /// How often `now()` and `current_date` change what the model yields; it may not use them without saying so.
     pub clock: Option<Grain>,
+    pub incremental: Option<Incremental>,
     pub checks: Vec<Check>,
     /// Words by which selectors name groups of models: `tag:nightly`.
     pub tags: Vec<String>,
@@ -43,6 +45,19 @@ pub enum Grain {
     Hour,
     Day,
     Month,
+}
+
+/// How a model is kept up to date without computing all of its rows again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incremental {
+    /// Rows with a key that occurs in changed rows of an input are computed again.
+    Key,
+    /// Rows of changed intervals are computed again; where changes are not known, those of `lookback` before the latest row and later.
+    Interval {
+        /// A column of days or instants.
+        column: String,
+        lookback: Duration,
+    },
 }
 
 /// How a KPI is shown. The model yields `day date`, any text dimensions, `numerator double`, `denominator double`; over any set of rows the
@@ -82,6 +97,7 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
         header.required("key", example, (!key.is_empty()).then_some(()));
     }
     let clock = header.word("clock");
+    let incremental = header.table("incremental").and_then(|section| read_incremental(section, &key));
     let checks = header.items("checks").iter().flat_map(|entry| check::read(entry, &header)).collect();
     let tags = header.texts("tags").unwrap_or_default();
     for tag in tags.iter().filter(|tag| Selector::parse(&format!("tag:{}", tag.value)).is_err()) {
@@ -109,7 +125,17 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
     }
     let texts = |texts: Vec<Located<String>>| texts.into_iter().map(|text| text.value).collect();
     let (key, tags) = (texts(key), texts(tags));
-    Some(Model { table: table.clone(), file: file.clone(), description: description?.value, key, clock, checks, tags, kpi })
+    Some(Model {
+        table: table.clone(),
+        file: file.clone(),
+        description: description?.value,
+        key,
+        clock,
+        incremental,
+        checks,
+        tags,
+        kpi,
+    })
 }
 
 /// The TOML of a file's header and its first line: `Some(None)` without a header, `None` where it stands in the wrong place.
@@ -137,6 +163,39 @@ fn check_place(file: &SqlFile, first_line: usize, next_line: usize, problems: &P
         problems.at(&file.path, next_line + offset, "this header line is not part of the header", Some(hint.into()));
     }
     before.is_none() && after.is_none()
+}
+
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    Key,
+    Interval,
+}
+
+fn read_incremental(section: Section, key: &[Located<String>]) -> Option<Incremental> {
+    let by: Option<By> = section.required("by", "\"key\" or \"interval\"", section.word("by"));
+    let column = section.text("column");
+    let lookback = section.parsed("lookback", text::duration);
+    let incremental = match by {
+        Some(By::Key) if key.is_empty() => {
+            let hint = "add --! key = [\"order_id\"], the columns that identify a row";
+            section.problem(section.line, "by = \"key\" needs the model's key", Some(hint.into()));
+            None
+        }
+        Some(By::Key) if column.is_some() || lookback.is_some() => {
+            section.problem(section.line, "column and lookback are for by = \"interval\"", Some("remove them".into()));
+            None
+        }
+        Some(By::Key) => Some(Incremental::Key),
+        Some(By::Interval) => {
+            let column = section.required("column", "\"day\", a column of days or instants", column);
+            let lookback = lookback.map_or(Duration::ZERO, |lookback| lookback.value);
+            column.map(|column| Incremental::Interval { column: column.value, lookback })
+        }
+        None => None,
+    };
+    section.finish();
+    incremental
 }
 
 #[derive(Clone, Copy, serde::Deserialize)]

@@ -351,6 +351,12 @@ impl<'a> Section<'a> {
         table.iter().map(entry).collect()
     }
 
+    /// Whether every key was asked for.
+    pub(super) fn knows_all(&self) -> bool {
+        let asked = self.asked.borrow();
+        self.table.keys().all(|key| asked.iter().any(|name| key.get_ref() == name))
+    }
+
     /// A section without keys that records what is asked of it.
     fn sample(&self, shape: Rc<Shape>) -> Section<'a> {
         Section { shape: Some(shape), ..Section::new(self.document, self.document.table.get_ref(), self.line, String::new()) }
@@ -360,15 +366,6 @@ impl<'a> Section<'a> {
     fn samples(&'a self, shape: Rc<Key>) -> Vec<Entry<'a>> {
         let key = || Located { value: "name".to_owned(), line: self.line };
         self.document.samples.iter().map(|value| Entry { key: key(), section: self, value, shape: Some(shape.clone()) }).collect()
-    }
-
-    fn knows(&self, key: &str) -> bool {
-        self.asked.borrow().contains(&key)
-    }
-
-    /// Whether every key was asked for.
-    pub(super) fn knows_all(&self) -> bool {
-        self.table.keys().all(|key| self.knows(key.get_ref()))
     }
 
     /// Reports every key that no reader asked for.
@@ -392,7 +389,11 @@ impl<'a> Entry<'a> {
     /// A list of at least one text, number or truth value, as they are written.
     pub(super) fn values(&self) -> Option<Vec<String>> {
         if let Some(shape) = &self.shape {
-            shape.accept(Accepts::List(Rc::default()));
+            let items = Key::text();
+            items.accept(Accepts::Number);
+            items.accept(Accepts::Flag);
+            shape.accept(Accepts::List(items));
+            return None;
         }
         let value = |item: &Spanned<DeValue<'a>>| match item.get_ref() {
             DeValue::String(text) => Some(text.to_string()),

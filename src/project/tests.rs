@@ -459,6 +459,29 @@ fn model_messages() {
     sql/outbox/purchase_requests.sql:8: checks: severity: "warning" is not one of error, warn
     hint: did you mean "warn"?
     "#);
+    let incremental = |text: &str| outbox("--! clock", &format!("--! incremental = {text}\n--! clock"));
+    assert_snapshot!(incremental("\"key\""), @r#"sql/outbox/purchase_requests.sql:5: "incremental" must be a table, not text"#);
+    assert_snapshot!(incremental("{ by = \"keys\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: by: "keys" is not one of key, interval
+    hint: did you mean "key"?
+    "#);
+    assert_snapshot!(incremental("{ lookback = \"1d\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: "by" is missing
+    hint: add by = "key" or "interval"
+    "#);
+    assert_snapshot!(incremental("{ by = \"interval\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: "column" is missing
+    hint: add column = "day", a column of days or instants
+    "#);
+    assert_snapshot!(incremental("{ by = \"interval\", column = \"day\", lookback = \"3 days\" }"), @r#"sql/outbox/purchase_requests.sql:5: incremental: lookback: "3 days" is not a duration (a whole number and s, m, h or d: 30s, 5m, 2h, 1d)"#);
+    assert_snapshot!(incremental("{ by = \"key\", lookback = \"3d\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: column and lookback are for by = "interval"
+    hint: remove them
+    "#);
+    assert_snapshot!(added("sql/scm/plan.sql", "--! description = \"x\"\n--! incremental = { by = \"key\" }\nselect 1 as n"), @r#"
+    sql/scm/plan.sql:2: incremental: by = "key" needs the model's key
+    hint: add --! key = ["order_id"], the columns that identify a row
+    "#);
     assert_snapshot!(outbox("--! key", "\n--! key"), @r#"
     sql/outbox/purchase_requests.sql:5: this header line is not part of the header
     hint: keep all `--!` lines together, without a line between them

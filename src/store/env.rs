@@ -154,6 +154,7 @@ impl Store {
             rows: version.files.iter().map(|file| file.rows).sum(),
             content: version.properties.get(CONTENT).cloned().unwrap_or_default(),
             properties: ORIGIN.into_iter().filter_map(property).collect(),
+            edit: None,
         })
     }
 

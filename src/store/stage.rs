@@ -39,8 +39,19 @@ impl Content {
 
     /// Names the columns too: the same values under another name or type are another content.
     fn text(&self, schema_json: &str) -> String {
-        format!("{}-{:032x}-{:016x}", self.rows, self.sum, hash::of_bytes(schema_json.as_bytes()) as u64)
+        content_text(self.rows, self.sum, schema_json)
     }
+}
+
+/// [`Staged::content`] of so many rows with this sum of hashes.
+pub(super) fn content_text(rows: u64, sum: u128, schema_json: &str) -> String {
+    format!("{rows}-{sum:032x}-{:016x}", hash::of_bytes(schema_json.as_bytes()) as u64)
+}
+
+/// Rows and sum of hashes in a [`Staged::content`].
+pub(super) fn content_parts(text: &str) -> Option<(u64, u128)> {
+    let (rows, rest) = text.split_once('-')?;
+    Some((rows.parse().ok()?, u128::from_str_radix(rest.split_once('-')?.0, 16).ok()?))
 }
 
 impl Store {
@@ -101,7 +112,15 @@ impl Store {
             }
             let files = writer.finish().await?;
             failpoint::hit("stage.file.after");
-            Ok(Staged { table: name, content: content.text(&schema_json), schema_json, files, rows: content.rows, properties })
+            Ok(Staged {
+                table: name,
+                content: content.text(&schema_json),
+                schema_json,
+                files,
+                rows: content.rows,
+                properties,
+                edit: None,
+            })
         });
         match task.join_next().await {
             Some(Ok(staged)) => staged,
@@ -121,6 +140,7 @@ impl Store {
             rows: version.files.iter().map(|file| file.rows).sum(),
             content: content.clone(),
             properties,
+            edit: None,
         }))
     }
 }

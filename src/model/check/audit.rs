@@ -78,7 +78,7 @@ impl Audit<'_> {
             }
             Kind::Freshness { column, age } => {
                 let newest = format!("max(arrow_cast({}, '{INSTANT}'))", quoted(column));
-                let bound = instant(self.at() - *age);
+                let bound = instant(self.planner.as_of - *age);
                 Some(format!("case when coalesce({newest} < {bound}, true) then 1 else 0 end"))
             }
             Kind::Unique(_) | Kind::References { .. } | Kind::Query(_) => None,
@@ -146,7 +146,7 @@ impl Audit<'_> {
             Kind::References { column, table: other, target, grace } => {
                 let due = grace.as_ref().map_or_else(String::new, |grace| {
                     let since = format!("arrow_cast(t.{}, '{INSTANT}')", quoted(&grace.column));
-                    format!(" and ({since} < {} or {since} is null)", instant(self.at() - grace.time))
+                    format!(" and ({since} < {} or {since} is null)", instant(self.planner.as_of - grace.time))
                 });
                 let (column, target, other) = (quoted(column), quoted(target), name(other));
                 let unknown = format!("not exists (select 1 from {other} r where r.{target} = t.{column})");
@@ -157,7 +157,7 @@ impl Audit<'_> {
                 format!("select count(*) as rows_now, {before} as rows_before from {table}")
             }
             Kind::Freshness { column, .. } => {
-                format!("select max({}) as newest, {} as as_of from {table}", quoted(column), instant(self.at()))
+                format!("select max({}) as newest, {} as as_of from {table}", quoted(column), instant(self.planner.as_of))
             }
             Kind::Query(_) => String::new(),
         }

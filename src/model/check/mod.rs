@@ -1,7 +1,8 @@
 //! Checks on staged rows: keys, columns that must not be null, what a header demands, queries of failing rows.
 //!
 //! What passed is kept with the table's version (`loopline.checks`: its id → hash of what was checked), so that a check runs when its rows, its own text
-//! or a table that it reads changed, and only then. What warns is not kept: every run tells of it until it is mended.
+//! or a table that it reads changed, and only then; what looks at a clock that no grain holds runs each time. What warns is not kept: every run tells
+//! of it until it is mended.
 
 mod audit;
 
@@ -93,28 +94,28 @@ impl Rule {
         matches!(self.kind, Kind::References { .. } | Kind::Query(_))
     }
 
-    /// Changes whenever the rule may come out otherwise for the same rows. `data` says of other tables when their rows change.
-    pub fn hash(&self, node: &Node, at: Instant, data: &BTreeMap<TableName, String>) -> String {
+    /// Changes whenever the rule may come out otherwise for the same rows; `None` where each run's instant is another. `at` is the instant that the
+    /// node sees, if it has a grain; `data` says of other tables when their rows change.
+    fn hash(&self, node: &Node, at: Option<Instant>, data: &BTreeMap<TableName, String>) -> Option<String> {
         let mut text = format!("{:?}", self.kind);
         let clock = match &self.kind {
+            Kind::Freshness { .. } | Kind::References { grace: Some(_), .. } => return None,
             Kind::Row { condition, .. } => looks_at_clock(condition),
-            Kind::References { grace, .. } => grace.is_some(),
-            Kind::Freshness { .. } => true,
             Kind::Query(nth) => node.checks.get(*nth).is_some_and(|query| {
                 let _ = write!(text, "{}", query.select.statement);
                 query.select.clock.is_some()
             }),
-            Kind::Unique(_) | Kind::Rows { .. } => false,
+            Kind::Unique(_) | Kind::Rows { .. } | Kind::References { .. } => false,
         };
         if clock {
-            let _ = write!(text, "{at}");
+            let _ = write!(text, "{}", at?);
         }
         for table in self.reads(node) {
             let _ = write!(text, "{table} {:?}", data.get(table));
         }
         let mut hash = hex(text.as_bytes());
         hash.truncate(HASH_DIGITS);
-        hash
+        Some(hash)
     }
 
     /// Whether a test's `fails NAME` means this rule: its name, or the word for its kind.
@@ -239,19 +240,16 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The instant that a node's statement and checks see.
-pub(super) fn instant(project: &Project, node: &Node, as_of: Instant) -> Instant {
-    project.models.get(&node.table).and_then(|model| model.clock).map_or(as_of, |grain| cut(as_of, grain))
-}
-
-/// For each rule's id, what changes when it may come out otherwise for the same rows.
+/// For each rule's id, what changes when it may come out otherwise for the same rows; those that each run must look at are left out.
 pub(super) fn hashes<'r>(
+    project: &Project,
     rules: &'r [Rule],
     node: &Node,
-    at: Instant,
+    as_of: Instant,
     data: &BTreeMap<TableName, String>,
 ) -> BTreeMap<&'r str, String> {
-    rules.iter().map(|rule| (rule.id(), rule.hash(node, at, data))).collect()
+    let at = project.models.get(&node.table).and_then(|model| model.clock).map(|grain| cut(as_of, grain));
+    rules.iter().filter_map(|rule| Some((rule.id(), rule.hash(node, at, data)?))).collect()
 }
 
 /// What changes when the rows of each table that the node's checks read besides its own do; see [`super::fingerprint::Fingerprint::of`].
@@ -277,7 +275,7 @@ pub(super) fn due<'r>(
     hashes: &BTreeMap<&str, String>,
     known: &BTreeMap<String, String>,
 ) -> impl Iterator<Item = &'r Rule> {
-    rules.iter().filter(|rule| known.get(rule.id()) != hashes.get(rule.id()))
+    rules.iter().filter(|rule| hashes.get(rule.id()).is_none_or(|hash| known.get(rule.id()) != Some(hash)))
 }
 
 /// Which checks a version's rows passed: id → hash.

@@ -64,7 +64,7 @@ const PROJECT: [(&str, &str); 12] = [
     ("sql/scm/sites.sql", "--! description = \"Sites\"\nselect site_id from erp.sites\n"),
 ];
 
-fn write(root: &Path, path: &str, text: &str) {
+pub(super) fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
@@ -91,7 +91,7 @@ fn refused(path: &str, text: &str) -> String {
     told(&errors)
 }
 
-fn told(errors: &[ModelError]) -> String {
+pub(super) fn told(errors: &[ModelError]) -> String {
     let line = |error: &ModelError| match error.hint() {
         Some(hint) => format!("{error}\n  hint: {hint}"),
         None => error.to_string(),
@@ -190,15 +190,9 @@ impl Bench {
         let raw: BTreeMap<TableName, u64> = pinned.iter().map(|(name, version)| (name.clone(), version.version)).collect();
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
-        let context = BuildContext {
-            store: &self.store,
-            run,
-            as_of,
-            pinned,
-            current,
-            memory_limit_bytes: self.memory_limit_bytes,
-            beside: Beside::Nothing,
-        };
+        let memory_limit_bytes = self.memory_limit_bytes;
+        let beside = Beside::Nothing;
+        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full: false, beside };
         let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
@@ -216,7 +210,7 @@ impl Bench {
     }
 }
 
-fn lines(batch: &RecordBatch) -> Vec<String> {
+pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
     let cell = |column: &ArrayRef, row: usize| array_value_to_string(column, row).unwrap();
     (0..batch.num_rows())
         .map(|row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join("|"))
