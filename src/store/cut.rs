@@ -67,6 +67,7 @@ impl Store {
         let manifest = Manifest { run, as_of, staged, unchanged };
         self.put_manifest(&manifest).await?;
         let cut = self.finish(&manifest).await?;
+        let cut = self.over_base(cut).await?;
         self.keep_known(&cut).await;
         Ok(cut)
     }
@@ -84,7 +85,10 @@ impl Store {
     pub async fn cut(&self) -> Result<Option<Cut>, StoreError> {
         let Some(cuts) = self.latest(&cuts_table()).await? else { return Ok(None) };
         let Some(newest) = newest_run(&cuts) else { return Ok(None) };
-        self.read_cut_of(&cuts, newest).await
+        match self.read_cut_of(&cuts, newest).await? {
+            Some(cut) => self.over_base(cut).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The cut that `run` published, as long as its versions are kept.
@@ -93,7 +97,7 @@ impl Store {
         match self.read_cut_of(&cuts, run).await? {
             None => Err(StoreError::NoCutOf { run }),
             Some(cut) if cut.tables.is_empty() && newest_run(&cuts) != Some(run) => Err(StoreError::CutGone { run }),
-            Some(cut) => Ok(cut),
+            Some(cut) => self.over_base(cut).await,
         }
     }
 
@@ -133,7 +137,7 @@ impl Store {
             unused.extend(self.unused(&table, staged).await?);
             tables.insert(table, version);
         }
-        let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables };
+        let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables, base: None };
         failpoint::hit("publish.cut.before");
         self.commit_cut(&cut).await?;
         failpoint::hit("publish.cut.after");
@@ -348,7 +352,7 @@ fn read_cut(batch: &RecordBatch, run: RunId, cut: &mut Option<Cut>) -> Result<()
     for row in (0..batch.num_rows()).filter(|row| runs.is_valid(*row) && runs.value(*row) == run.0) {
         let malformed = || StoreError::Malformed { what: format!("row {row} of run {run} in system.cuts") };
         let as_of = DateTime::from_timestamp_micros(instants.value(row)).ok_or_else(malformed)?;
-        let cut = cut.get_or_insert_with(|| Cut { run, as_of, tables: BTreeMap::new() });
+        let cut = cut.get_or_insert_with(|| Cut { run, as_of, tables: BTreeMap::new(), base: None });
         if tables.is_valid(row) {
             let version = u64::try_from(versions.value(row)).map_err(|_| malformed())?;
             cut.tables.insert(table_name(tables.value(row))?, version);
@@ -419,7 +423,7 @@ mod tests {
         }
         if steps > manifest.staged.len() {
             let tables = BTreeMap::from([(name(ITEMS), 1), (name(STOCK), 1)]);
-            bench.store.commit_cut(&Cut { run: manifest.run, as_of: manifest.as_of, tables }).await.unwrap();
+            bench.store.commit_cut(&Cut { run: manifest.run, as_of: manifest.as_of, tables, base: None }).await.unwrap();
         }
         if steps > manifest.staged.len() + 1 {
             bench.store.object_store().delete(&manifest_path(manifest.run)).await.unwrap();

@@ -26,13 +26,13 @@ use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 
 use self::local::{Locality, unit};
-use super::ModelError;
 use super::build::{Builder, CONTENT, stored_schema};
 use super::contract::source_key;
 use super::fingerprint::Cause;
 use super::graph::Node;
 use super::plan::Planned;
 use super::table::Files;
+use super::{Beside, ModelError};
 use crate::base::{RunId, TableName};
 use crate::project::Incremental;
 use crate::store::{Batches, Chosen, DataFile, Replacement, Staged, StoreError, TableVersion};
@@ -150,6 +150,9 @@ impl Job<'_> {
             return Err(Whole::because("asked for"));
         }
         let current = context.current.get(&self.node.table).ok_or(Whole::Plainly)?;
+        if matches!(context.beside, Beside::Production(_)) {
+            return Err(Whole::because("an environment's inputs are in two stores"));
+        }
         let way = self.way(current).ok_or(Whole::Plainly)?;
         // Anything but rows and the clock makes other rows of the same rows.
         if self.causes.iter().any(|cause| !matches!(cause, Cause::Input(_) | Cause::Clock)) {
