@@ -30,7 +30,11 @@ use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
 use super::preview::{kept, pulled};
 use super::table::Files;
+<<<<<<< HEAD
 use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
+=======
+use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
+>>>>>>> i
 use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
 use crate::store::{Batches, Staged, StoreError, TableVersion};
@@ -44,6 +48,8 @@ const WAIT_FACTOR: u32 = 4;
 pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
 pub(super) const INPUTS: &str = "loopline.inputs";
+/// Property: iterations that the search of a decision function did for these rows; a replay does as many.
+const ITERATIONS: &str = "loopline.iterations";
 /// Property: hash of the rows; set by the store.
 pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
@@ -446,7 +452,12 @@ impl<'a> Builder<'a> {
         }
         match lock(&cause).take() {
             Some(error) => Err(failed(error)),
-            None => Ok(staged?),
+            None => {
+                let mut staged = staged?;
+                let iterations = function::iterations(&physical).map(|done| (ITERATIONS.to_owned(), done.to_string()));
+                staged.properties.extend(iterations);
+                Ok(staged)
+            }
         }
     }
 }

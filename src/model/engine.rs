@@ -62,7 +62,7 @@ impl Engine {
         for decision in decide::all() {
             let decision: Arc<dyn decide::Decision> = Arc::from(decision);
             let name = decision.name();
-            let function = DecisionFunction::new(decision, tables.clone(), Context { as_of });
+            let function = DecisionFunction::new(decision, tables.clone(), Context::at(as_of));
             state.register_udtf(name, Arc::new(function));
         }
         state

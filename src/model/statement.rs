@@ -18,8 +18,13 @@ use super::error::Problem;
 use super::message::{first_line, syntax_problem};
 use super::past;
 use crate::base::time::Instant;
+<<<<<<< HEAD
 use crate::base::{RunId, TableName, nearest};
 use crate::decide;
+=======
+use crate::base::{TableName, nearest};
+use crate::decide::{self, Input};
+>>>>>>> i
 use crate::project::Grain;
 
 /// How deep a statement may nest; the parser and the planner are recursive.
@@ -175,7 +180,7 @@ impl VisitorMut for Resolver<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, args: Some(args), .. } => self.function(name, &args.args),
+            TableFactor::Table { name, args: Some(args), .. } => self.function(name, &mut args.args),
             TableFactor::Function { name, args, .. } => self.function(name, args),
             TableFactor::Table { name, alias, .. } => self.table(name, alias),
             TableFactor::TableFunction { expr, .. } => {
@@ -274,7 +279,7 @@ impl Resolver<'_> {
         self.read(table, line);
     }
 
-    fn function(&mut self, name: &ObjectName, args: &[FunctionArg]) {
+    fn function(&mut self, name: &ObjectName, args: &mut Vec<FunctionArg>) {
         let Some(ident) = name.0.first().and_then(|part| part.as_ident()) else { return };
         let (function, line) = (normalised(ident), line_of(ident));
         let decisions = decide::all();
@@ -282,7 +287,11 @@ impl Resolver<'_> {
             if args.iter().any(|arg| !matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !is_query(expr))) {
                 self.problems.push(Problem::new(line, format!("{function} takes values, not queries"), None));
             }
-        } else if decisions.iter().any(|decision| decision.name() == function) && name.0.len() == 1 {
+        } else if let Some(decision) = decisions.iter().find(|decision| decision.name() == function && name.0.len() == 1) {
+            match positional(decision.inputs(), std::mem::take(args)) {
+                Ok(placed) => *args = placed,
+                Err((what, hint)) => return self.problems.push(Problem::new(line, format!("{function}: {what}"), hint)),
+            }
             self.decision(&function, line, args);
         } else {
             let known: Vec<_> = decisions.iter().map(|decision| decision.name()).chain(PURE_TABLE_FUNCTIONS).collect();
@@ -295,7 +304,7 @@ impl Resolver<'_> {
     }
 
     fn decision(&mut self, function: &str, line: usize, args: &[FunctionArg]) {
-        for (position, arg) in args.iter().enumerate() {
+        for (position, arg) in args.iter().enumerate().filter(|(_, arg)| **arg != absent()) {
             match table_argument(arg) {
                 Some(Ok(table)) => self.read(table, line),
                 Some(Err(what)) => {
@@ -317,10 +326,46 @@ impl Resolver<'_> {
     }
 }
 
+<<<<<<< HEAD
 /// The name of `table` where the statement has `place`.
 fn named(table: &TableName, place: &Ident) -> ObjectName {
     let part = |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: place.span });
     ObjectName(vec![part(&table.schema), part(&table.name)])
+=======
+/// Named arguments, `input => 'schema.table'`, at the places of their inputs; null where one before them is not given. Otherwise what is wrong, and a hint.
+fn positional(inputs: &[Input], args: Vec<FunctionArg>) -> Result<Vec<FunctionArg>, (String, Option<String>)> {
+    let mut placed: Vec<Option<FunctionArg>> = vec![];
+    let mut named = false;
+    for arg in args {
+        let (at, arg) = match arg {
+            FunctionArg::Named { name, arg, .. } => {
+                named = true;
+                let name = normalised(&name);
+                let names = || inputs.iter().map(|input| input.name);
+                let at = names().position(|input| input == name).ok_or_else(|| {
+                    let hint = match nearest(&name, names()) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("it takes: {}", names().collect::<Vec<_>>().join(", ")),
+                    };
+                    (format!("unknown input {name}"), Some(hint))
+                })?;
+                (at, FunctionArg::Unnamed(arg))
+            }
+            arg if named => return Err((format!("{arg} comes after a named input"), Some("name it too".into()))),
+            arg => (placed.len(), arg),
+        };
+        placed.resize(placed.len().max(at + 1), None);
+        if placed[at].replace(arg).is_some() {
+            return Err((format!("input {} is given twice", inputs[at].name), None));
+        }
+    }
+    Ok(placed.into_iter().map(|arg| arg.unwrap_or_else(absent)).collect())
+}
+
+/// The argument for an input that is not given.
+fn absent() -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(Value::Null.into())))
+>>>>>>> i
 }
 
 fn is_query(expr: &Expr) -> bool {

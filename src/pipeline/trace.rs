@@ -45,7 +45,7 @@ impl Hub {
         let Some(trace) = decide::all().into_iter().find(|decision| decision.name() == "trace") else {
             return Err(PipelineError::Task("there is no decision function \"trace\"".into()));
         };
-        let rows = trace.decide(&[links, seeds], &Context { as_of: cut.as_of })?;
+        let rows = trace.decide(&[links, seeds], &Context::at(cut.as_of))?;
         Ok(LotTrace { lot: lot.into(), rows })
     }
 }
