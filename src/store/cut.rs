@@ -29,6 +29,8 @@ const APP: &str = "loopline";
 pub(super) const CONTENT: &str = "loopline.content";
 /// Changes only when rows do; what models compare to know whether an input changed.
 pub(super) const DATA: &str = "loopline.data";
+/// Tables of one run that are committed at the same time: each waits for the disk or the network most of the time.
+const TABLES_AT_ONCE: usize = 8;
 /// How often a commit is computed anew when another program was faster.
 const COMMITS_MAX: u32 = 5;
 
@@ -123,12 +125,17 @@ impl Store {
         for (name, version) in &manifest.unchanged {
             tables.insert(table_name(name)?, *version);
         }
+        let mut commits = futures::stream::iter(&manifest.staged)
+            .map(|staged| async move {
+                let table = table_name(&staged.table)?;
+                failpoint::hit("publish.table.before");
+                let (version, used) = self.publish_table(manifest.run, &table, staged).await?;
+                failpoint::hit("publish.table.after");
+                Ok::<_, StoreError>((table, version, staged, used))
+            })
+            .buffered(TABLES_AT_ONCE);
         let mut unused = Vec::new();
-        for staged in &manifest.staged {
-            let table = table_name(&staged.table)?;
-            failpoint::hit("publish.table.before");
-            let (version, used) = self.publish_table(manifest.run, &table, staged).await?;
-            failpoint::hit("publish.table.after");
+        while let Some((table, version, staged, used)) = commits.try_next().await? {
             if !used {
                 unused.extend(staged.files.iter().map(|file| file.path.clone()));
             }

@@ -19,6 +19,7 @@ mod kill;
 mod kill_pull;
 mod r#loop;
 mod maintain;
+mod plan;
 mod proxy;
 mod pulls;
 mod scenario;
