@@ -30,11 +30,7 @@ use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
 use super::preview::{kept, pulled};
 use super::table::Files;
-<<<<<<< HEAD
-use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
-=======
-use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
->>>>>>> i
+use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
 use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
 use crate::store::{Batches, Staged, StoreError, TableVersion};

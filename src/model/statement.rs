@@ -18,13 +18,8 @@ use super::error::Problem;
 use super::message::{first_line, syntax_problem};
 use super::past;
 use crate::base::time::Instant;
-<<<<<<< HEAD
 use crate::base::{RunId, TableName, nearest};
-use crate::decide;
-=======
-use crate::base::{TableName, nearest};
 use crate::decide::{self, Input};
->>>>>>> i
 use crate::project::Grain;
 
 /// How deep a statement may nest; the parser and the planner are recursive.
@@ -326,12 +321,12 @@ impl Resolver<'_> {
     }
 }
 
-<<<<<<< HEAD
 /// The name of `table` where the statement has `place`.
 fn named(table: &TableName, place: &Ident) -> ObjectName {
     let part = |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: place.span });
     ObjectName(vec![part(&table.schema), part(&table.name)])
-=======
+}
+
 /// Named arguments, `input => 'schema.table'`, at the places of their inputs; null where one before them is not given. Otherwise what is wrong, and a hint.
 fn positional(inputs: &[Input], args: Vec<FunctionArg>) -> Result<Vec<FunctionArg>, (String, Option<String>)> {
     let mut placed: Vec<Option<FunctionArg>> = vec![];
@@ -365,7 +360,6 @@ fn positional(inputs: &[Input], args: Vec<FunctionArg>) -> Result<Vec<FunctionAr
 /// The argument for an input that is not given.
 fn absent() -> FunctionArg {
     FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(Value::Null.into())))
->>>>>>> i
 }
 
 fn is_query(expr: &Expr) -> bool {

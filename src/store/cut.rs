@@ -29,6 +29,8 @@ const APP: &str = "loopline";
 pub(super) const CONTENT: &str = "loopline.content";
 /// Changes only when rows do; what models compare to know whether an input changed.
 pub(super) const DATA: &str = "loopline.data";
+/// Tables of one run that are committed at the same time: each waits for the disk or the network most of the time.
+const TABLES_AT_ONCE: usize = 8;
 /// How often a commit is computed anew when another program was faster.
 const COMMITS_MAX: u32 = 5;
 
@@ -128,13 +130,19 @@ impl Store {
         for (name, version) in &manifest.unchanged {
             tables.insert(table_name(name)?, *version);
         }
+        let mut commits = futures::stream::iter(&manifest.staged)
+            .map(|staged| async move {
+                let table = table_name(&staged.table)?;
+                failpoint::hit("publish.table.before");
+                let version = self.publish_table(manifest.run, &table, staged).await?;
+                failpoint::hit("publish.table.after");
+                let unused = self.unused(&table, staged).await?;
+                Ok::<_, StoreError>((table, version, unused))
+            })
+            .buffered(TABLES_AT_ONCE);
         let mut unused = Vec::new();
-        for staged in &manifest.staged {
-            let table = table_name(&staged.table)?;
-            failpoint::hit("publish.table.before");
-            let version = self.publish_table(manifest.run, &table, staged).await?;
-            failpoint::hit("publish.table.after");
-            unused.extend(self.unused(&table, staged).await?);
+        while let Some((table, version, left)) = commits.try_next().await? {
+            unused.extend(left);
             tables.insert(table, version);
         }
         let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables, base: None };

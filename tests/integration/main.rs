@@ -23,6 +23,7 @@ mod kill_pull;
 mod r#loop;
 mod maintain;
 mod messages;
+mod plan;
 mod proxy;
 mod pulls;
 mod scenario;
