@@ -16,6 +16,8 @@
 
 mod calendar;
 mod dispatch;
+#[allow(dead_code, reason = "shops that are classical go there once the search of factories calls it")]
+mod jobshop;
 #[cfg(test)]
 mod tests;
 
