@@ -28,7 +28,7 @@ fn budget(iterations: u64) -> Budget {
 fn check(problem: &Problem, solution: &Solution) {
     let chosen = |operation: usize| problem.choices[(problem.first_choice[operation] + solution.choices[operation]) as usize];
     let end = |operation: usize| solution.starts[operation] + chosen(operation).duration;
-    let mut last = 0;
+    let mut last = i64::MIN;
     for (job, range) in problem.jobs.windows(2).enumerate() {
         let mut free = problem.release[job];
         for operation in range[0] as usize..range[1] as usize {
@@ -49,7 +49,8 @@ fn check(problem: &Problem, solution: &Solution) {
         }
     }
     assert!(seen.into_iter().all(|seen| seen), "an operation does not run");
-    assert_eq!(solution.makespan, last);
+    let first = problem.release.iter().chain(&problem.available).min();
+    assert_eq!(solution.makespan, last.max(*first.unwrap()));
     assert!(solution.lower_bound <= solution.makespan);
     assert_eq!(solution.proven, solution.lower_bound == solution.makespan);
 }
@@ -82,7 +83,7 @@ fn small_shops_reach_their_optimum() {
             let problem = random(&mut rng, jobs, operations, machines, choices);
             let mut next = problem.jobs[..problem.release.len()].to_vec();
             let best = optimum(&problem, &mut next, &mut problem.release.clone(), &mut problem.available.clone(), 0);
-            let solution = solve(&problem, &budget(4000), |_| false);
+            let solution = solve(&problem, &[], &budget(4000), |_| false);
             check(&problem, &solution);
             assert_eq!(solution.makespan, best, "case {case} of {jobs} jobs: {problem:?}");
             assert!(solution.iterations <= 4000);
@@ -169,7 +170,8 @@ fn candidates_close_no_cycle_and_estimates_hold() {
             let (mut path, mut candidates) = (Path::default(), Vec::new());
             path.take(&graph, |n| rng.below(n));
             path.moves(&instance, &graph, |candidate| {
-                candidates.push((candidate.to, candidate.estimate, candidate.passed.to_vec()))
+                candidates.push((candidate.to, candidate.estimate, candidate.passed.to_vec()));
+                i32::MAX
             });
             let mut plan = Plan::default();
             graph.save(&mut plan);
@@ -209,17 +211,17 @@ fn threads_and_repetition_change_nothing() {
             };
             problem.job(0, &(0..8).map(|_| operation(&mut rng)).collect::<Vec<_>>()).unwrap();
         }
-        let whole = solve(&problem, &Budget { walks: 3, ..budget(90_000) }, |_| false);
+        let whole = solve(&problem, &[], &Budget { walks: 3, ..budget(90_000) }, |_| false);
         check(&problem, &whole);
         for threads in [1, 2, 3] {
-            let again = solve(&problem, &Budget { walks: 3, threads, ..budget(90_000) }, |_| false);
+            let again = solve(&problem, &[], &Budget { walks: 3, threads, ..budget(90_000) }, |_| false);
             assert_eq!(again, whole);
         }
         let stopped =
-            solve(&problem, &Budget { walks: 3, threads: 2, ..budget(u64::MAX) }, |progress| progress.iterations > 40_000);
-        let replayed = solve(&problem, &Budget { walks: 3, ..budget(stopped.iterations) }, |_| false);
+            solve(&problem, &[], &Budget { walks: 3, threads: 2, ..budget(u64::MAX) }, |progress| progress.iterations > 40_000);
+        let replayed = solve(&problem, &[], &Budget { walks: 3, ..budget(stopped.iterations) }, |_| false);
         assert_eq!(stopped, replayed);
-        assert_ne!(solve(&problem, &Budget { seed: 2, ..budget(2_000) }, |_| false).starts, whole.starts);
+        assert_ne!(solve(&problem, &[], &Budget { seed: 2, ..budget(2_000) }, |_| false).starts, whole.starts);
     }
 }
 
@@ -227,16 +229,17 @@ fn threads_and_repetition_change_nothing() {
 fn times_beyond_32_bits_are_kept() {
     let hour_us = 3_600_000_000;
     for odd in [0, 1] {
-        let mut problem = Problem::new(vec![5 * hour_us, 0]);
+        let epoch = 1_800_000_000_000_000;
+        let mut problem = Problem::new(vec![epoch + 5 * hour_us, epoch]);
         for job in 0..5_i64 {
             let operations =
                 [(1, 3 + job), (0, 9 - job)].map(|(machine, hours)| [Choice { machine, duration: hours * hour_us + odd }]);
-            problem.job(job * hour_us, &operations).unwrap();
+            problem.job(epoch + job * hour_us, &operations).unwrap();
         }
-        let solution = solve(&problem, &budget(1000), |_| false);
+        let solution = solve(&problem, &[], &budget(1000), |_| false);
         check(&problem, &solution);
         // Machine 0 from its fifth hour on, without a break: 9 + 8 + 7 + 6 + 5 hours.
-        assert_eq!(solution.makespan, 40 * hour_us + 5 * odd);
+        assert_eq!(solution.makespan - epoch, 40 * hour_us + 5 * odd);
     }
 }
 
@@ -270,6 +273,22 @@ fn bad_jobs_are_refused() {
     assert_eq!(problem.job(0, &[on(1, 1)]), Err(BadJob::NoMachine(0, 1)));
     assert_eq!(problem.job(0, &[on(0, -1)]), Err(BadJob::Negative(0)));
     assert_eq!(problem.job::<Vec<Choice>>(0, &[]), Ok(()));
-    let nothing = solve(&problem, &budget(10), |_| false);
+    let nothing = solve(&problem, &[], &budget(10), |_| false);
     assert_eq!((nothing.makespan, nothing.proven), (0, true));
+}
+
+#[test]
+fn a_start_is_never_made_worse() {
+    let mut rng = Rng::new(9);
+    for _ in 0..100 {
+        let problem = random(&mut rng, 6, 6, 3, 3);
+        let good = solve(&problem, &[], &budget(3000), |_| false);
+        let mut start: Vec<Start> =
+            good.choices.iter().zip(&good.starts).map(|(choice, start)| Start { choice: *choice, start: *start }).collect();
+        let kept = solve(&problem, &start, &budget(0), |_| false);
+        check(&problem, &kept);
+        assert_eq!(kept.makespan, good.makespan);
+        start.reverse();
+        check(&problem, &solve(&problem, &start, &budget(10), |_| false));
+    }
 }
