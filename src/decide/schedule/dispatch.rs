@@ -23,14 +23,8 @@ pub enum Rule {
     Long,
 }
 
-pub const RULES: [Rule; 6] = [
-    Rule::DueDate,
-    Rule::Cost { look_ahead: 2.0 },
-    Rule::Short,
-    Rule::Long,
-    Rule::Cost { look_ahead: 0.5 },
-    Rule::Cost { look_ahead: 8.0 },
-];
+pub const RULES: [Rule; 6] =
+    [Rule::DueDate, Rule::Cost { look_ahead: 8.0 }, Rule::Cost { look_ahead: 1.0 }, Rule::Cost { look_ahead: 32.0 }, Rule::Short, Rule::Long];
 
 /// Arrivals at an instant come before the decisions at that instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,8 +112,7 @@ impl<'p> Dispatch<'p> {
         }
         let entries = shop.matrices.iter().flat_map(|matrix| matrix.setups.iter()).filter(|setup| **setup >= 0);
         let (sum, entries) = entries.fold((0.0, 0), |(sum, count), setup| (sum + *setup as f64, count + 1));
-        let queue =
-            |resource| Queue { waiting: Vec::new(), free_at: i64::MIN, family: problem.first_family(resource), wake: i64::MAX };
+        let queue = |resource| Queue { waiting: Vec::new(), free_at: i64::MIN, family: problem.first_family(resource), wake: i64::MAX };
         Self {
             problem,
             rule,
@@ -230,8 +223,9 @@ impl<'p> Dispatch<'p> {
 
     fn take(&mut self, instant: i64, resource: u32, waiting: &[u32]) {
         let mut ranked: Vec<_> = waiting.iter().map(|at| (self.urgency(instant, resource, *at), *at)).collect();
-        let order =
-            |a: &((f64, i64), u32), b: &((f64, i64), u32)| a.0.0.total_cmp(&b.0.0).then(b.0.1.cmp(&a.0.1)).then(a.1.cmp(&b.1));
+        let order = |a: &((f64, i64), u32), b: &((f64, i64), u32)| {
+            a.0.0.total_cmp(&b.0.0).then(b.0.1.cmp(&a.0.1)).then(a.1.cmp(&b.1))
+        };
         let mut again = i64::MAX;
         while let Some(best) = (0..ranked.len()).min_by(|a, b| order(&ranked[*a], &ranked[*b])) {
             let (_, at) = ranked.swap_remove(best);
@@ -260,10 +254,7 @@ impl<'p> Dispatch<'p> {
     fn sooner_elsewhere(&self, at: u32, choice: u32, instant: i64, end: i64) -> Option<Time> {
         let others = self.problem.shop.operations[at as usize].choices.clone().filter(|other| *other != choice);
         let quick = others.filter(|other| instant.saturating_add(self.problem.shop.choices[*other as usize].duration) < end);
-        quick
-            .map(|other| self.try_on(at, other, instant).0)
-            .filter(|time| time.end < end)
-            .min_by_key(|time| (time.end, time.start))
+        quick.map(|other| self.try_on(at, other, instant).0).filter(|time| time.end < end).min_by_key(|time| (time.end, time.start))
     }
 
     /// The time of an operation by a choice as things stand, with the units that are free first.
@@ -272,8 +263,7 @@ impl<'p> Dispatch<'p> {
         let first = self.problem.shop.resources.len() as u32;
         let mut units: Vec<u32> = Vec::with_capacity(members.len() - 1);
         for pool in &members[1..] {
-            let free =
-                self.problem.shop.pools[*pool as usize].iter().map(|unit| first + unit).filter(|unit| !units.contains(unit));
+            let free = self.problem.shop.pools[*pool as usize].iter().map(|unit| first + unit).filter(|unit| !units.contains(unit));
             // the one that was free last leaves the others for what starts earlier
             let free_at = |unit: &u32| self.unit_free[(*unit - first) as usize];
             units.extend(free.min_by_key(|unit| (free_at(unit).max(from), Reverse(free_at(unit)), *unit)));
@@ -294,7 +284,7 @@ impl<'p> Dispatch<'p> {
         let order = &self.problem.shop.orders[work.order as usize];
         let behind = self.remaining[at as usize];
         let queue = &self.queues[resource as usize];
-        let setup = self.choice(at, resource).map_or(0, |choice| self.problem.setup(choice, queue.family, at));
+        let setup = self.problem.setup(resource, queue.family, at);
         let remaining = behind.saturating_add(setup) as f64;
         let weight = (order.weight as f64).max(1e-9);
         let urgency = match (self.rule, order.due) {

@@ -52,7 +52,7 @@ impl<'p> Walker<'p> {
             effort: 0,
             cycle_begun: 0,
             cycle_effort: (operations * tune("CYCLE", CYCLE_EFFORT as f64) as u64).max(20_000),
-            temperature: 0.0, cycle: 0, stats: [0; 4], abort: tune("ABORT", 100.0),
+            temperature: 0.0, cycle: 0, stats: [0; 4], abort: tune("ABORT", 10.0),
             cooling: std::iter::successors(Some(tune("WARM0", 0.01)), |warm| Some(warm * tune("COOLING", COOLING))).take(64).collect(),
             path: Vec::new(),
             steps: Vec::new(),
