@@ -182,7 +182,7 @@ proptest! {
             return Ok(());
         }
         for _ in 0..60 {
-            propose(&state, &mut random, &mut path, &mut steps);
+            propose(&state, &mut random, 50, &mut path, &mut steps);
             let before = (state.blueprint(), state.times.clone(), state.cost, state.order_end.clone());
             let done = steps.iter().all(|step| match *step {
                 Step::Relocate(operation, choice, place) => state.relocate(operation, choice, place),
