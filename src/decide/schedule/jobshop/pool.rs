@@ -9,6 +9,9 @@ const FIRST_SIZE: usize = 8;
 
 const SIZE_MAX: usize = 64;
 
+/// Two plans are alike if fewer operations than these differ in their choice or in what is before them on the machine.
+const NEAR_PERCENT: usize = 15;
+
 #[derive(Debug)]
 pub(super) struct Pool {
     plans: Vec<Plan>,
@@ -42,7 +45,7 @@ impl Pool {
         if self.plans.len() == self.size && self.plans.last().is_some_and(|worst| worst.makespan <= plan.makespan) {
             return false;
         }
-        let near = (instance.operations() / 20).max(1);
+        let near = (instance.operations() * NEAR_PERCENT / 100).max(1);
         let before = machine_before(instance, &plan);
         let like = |other: &Plan| machine_before(instance, other).iter().zip(&before).filter(|(a, b)| a != b).count() < near;
         if let Some(same) = self.plans.iter().position(like) {

@@ -9,7 +9,7 @@ use super::rng::Rng;
 const TABU_BITS: u32 = 13;
 
 /// Steps without a better plan after which a run ends.
-const PATIENCE: u32 = 8000;
+const PATIENCE: u32 = 4000;
 
 /// A move is forbidden up to so many steps longer than the least.
 const TENURE_RANDOM: u32 = 5;
