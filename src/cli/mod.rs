@@ -25,8 +25,10 @@ mod serve;
 mod sql;
 mod status;
 mod summary;
+mod test;
 mod trace;
 mod verify;
+mod what_if;
 mod write;
 
 use std::path::PathBuf;
@@ -82,6 +84,7 @@ struct Global {
 enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
+    Test(test::Arguments),
     Pull(pull::Arguments),
     Verify(verify::Arguments),
     Build(build::Arguments),
@@ -92,6 +95,7 @@ enum Command {
     Trace(trace::Arguments),
     Lineage(lineage::Arguments),
     Sql(sql::Arguments),
+    WhatIf(what_if::Arguments),
     Status(status::Arguments),
     Schedules(schedules::Arguments),
     Maintain(maintain::Arguments),
@@ -130,6 +134,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
     match command {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
+        Command::Test(arguments) => test::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
@@ -139,6 +144,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
         Command::Lineage(arguments) => lineage::run(&arguments, context).await,
+        Command::WhatIf(arguments) => what_if::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::pipeline::{Access, Status};
+use crate::project::Severity;
 use crate::store::RunOutcome;
 
 use super::Done;
@@ -39,7 +40,7 @@ fn text(status: &Status, width: Option<usize>) -> String {
         status.pulls.iter().filter_map(|pull| left_out(&pull.system, &pull.stream, pull.discarded_rows, pull.discarded_values));
     let left_out: Vec<String> = left_out.collect();
     parts.extend((!left_out.is_empty()).then(|| left_out.join("\n")));
-    let tables = [runs(status), changes(status), schedules(&status.schedules)];
+    let tables = [runs(status), checks(status), changes(status), schedules(&status.schedules)];
     parts.extend(tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width)));
     parts.extend(upkeep(status));
     parts.join("\n\n")
@@ -101,6 +102,17 @@ fn runs(status: &Status) -> Table {
             outcome.into(),
             run.message.clone(),
         ]);
+    }
+    table
+}
+
+/// Checks that do not hold, and where their failing rows are.
+fn checks(status: &Status) -> Table {
+    let mut table = Table::new(&["check", "of", "run", "severity", "found", "rows are in"]);
+    for check in &status.checks {
+        let severity = if check.severity == Severity::Error { "error" } else { "warn" };
+        let (run, found) = (check.run.to_string(), check.found.clone());
+        table.row(vec![check.check.clone(), check.table.clone(), run, severity.into(), found, check.kept.clone()]);
     }
     table
 }

@@ -19,10 +19,12 @@ use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::RwLock;
 
-use super::check::{self, Rule};
+use super::check::{self, CHECKS};
+use super::checked::json;
 use super::engine::{Engine, Tables, cores, frugal};
-use super::fingerprint::{Fingerprint, reason};
+use super::fingerprint::{Cause, Fingerprint, reason};
 use super::graph::{Node, NodeKind};
+use super::incremental::{self, Job, MADE, NewFiles};
 use super::meter::{Meter, counted, spilled_bytes};
 use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
@@ -31,7 +33,7 @@ use super::table::Files;
 use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
 use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
-use crate::store::{Batches, Staged, TableVersion};
+use crate::store::{Batches, Staged, StoreError, TableVersion};
 
 /// How often a node is run in all when faults come that may pass.
 const TRIES_MAX: u32 = 4;
@@ -42,8 +44,6 @@ const WAIT_FACTOR: u32 = 4;
 pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
 pub(super) const INPUTS: &str = "loopline.inputs";
-/// Property: hash of the checks that the rows passed.
-pub(super) const CHECKS: &str = "loopline.checks";
 /// Property: hash of the rows; set by the store.
 pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
@@ -71,17 +71,19 @@ struct Ready {
     /// Changes when the rows do.
     data: String,
     provider: Arc<dyn TableProvider>,
+    /// Files of other rows than those of the current version.
+    new: Option<NewFiles>,
 }
 
 pub(super) struct Builder<'a> {
     pub planner: Planner<'a>,
-    graph: &'a Graph,
-    context: &'a BuildContext<'a>,
+    pub(super) graph: &'a Graph,
+    pub(super) context: &'a BuildContext<'a>,
     progress: &'a dyn Progress,
     ready: Mutex<BTreeMap<TableName, Ready>>,
     taken: Mutex<BTreeMap<TableName, Taken>>,
     /// Statements run side by side; one that did not fit into memory beside others runs alone.
-    turns: RwLock<()>,
+    pub turns: RwLock<()>,
 }
 
 /// What a node's statement took.
@@ -107,10 +109,17 @@ impl<'a> Builder<'a> {
         Self { planner, graph, context, progress, ready, taken, turns }
     }
 
+    /// Whether a later node may read the table; a mapped view always.
+    pub(super) fn is_ready(&self, table: &TableName) -> bool {
+        let is_view = |node: &Node| node.kind == NodeKind::Mapped;
+        lock(&self.ready).contains_key(table) || self.graph.node(table).is_none_or(is_view)
+    }
+
     /// Nodes that read `table` see its current version.
     pub fn keep(&self, table: &TableName) {
         if let Some(current) = self.context.current.get(table) {
-            lock(&self.ready).insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)) });
+            lock(&self.ready)
+                .insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)), new: None });
         }
     }
 
@@ -150,6 +159,8 @@ impl<'a> Builder<'a> {
                 order.done(at);
             }
         }
+        drop(running);
+        self.check_all_across(wanted, &mut built).await?;
         Ok(built)
     }
 
@@ -195,64 +206,74 @@ impl<'a> Builder<'a> {
         let data = |reader: &Node, input: &TableName| self.data(reader, input);
         let fingerprint = Fingerprint::of(self.planner.project, self.graph, node, self.context.as_of, data)?;
         let current = self.context.current.get(&node.table);
-        if let Some(current) = current.filter(|current| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash())) {
-            let (ready, failed_checks) = self.skip(node, current).await?;
+        let is_same = |current: &&TableVersion| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
+        if let Some(current) = current.filter(|current| !self.context.full && is_same(current)) {
+            let (ready, staged, failed_checks) = self.skip(node, current).await?;
             let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, "nothing changed".into());
-            run.rows = current.files.iter().map(|file| file.rows).sum();
-            return Ok(Done { at, ready, run, staged: None, failed_checks });
+            run.rows = rows_of(current);
+            return Ok(Done { at, ready, run, staged, failed_checks });
         }
         let before = Fingerprint::parts_of(current.and_then(|current| current.properties.get(INPUTS)));
-        let reason = reason(&fingerprint.difference(before.as_ref()));
+        let causes = fingerprint.difference(before.as_ref());
         self.progress.started(&node.table);
-        let (same, ready, staged, failed_checks) = self.construct(node, &fingerprint).await?;
+        let (same, ready, staged, failed_checks, how) = self.construct(node, &fingerprint, &causes).await?;
+        let why = if self.context.full { vec![] } else { vec![reason(&causes)] };
+        let reason = how.into_iter().chain(why).collect::<Vec<_>>().join(", ");
         let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
         let mut run = ModelRun::new(&node.table, outcome, reason);
         (run.rows, run.bytes) = (staged.rows, staged.files.iter().map(|file| file.size_bytes).sum());
         Ok(Done { at, ready, run, staged: Some(staged), failed_checks })
     }
 
-    /// Keeps the current version; checks that it has not passed yet run all the same.
-    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Vec<FailedCheck>), ModelError> {
+    /// Keeps the current version; checks that it has not passed yet run all the same, and what passes is noted.
+    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Option<Staged>, Vec<FailedCheck>), ModelError> {
         let provider: Arc<dyn TableProvider> = Arc::new(Files::of(current));
-        let rules = self.rules(node, &provider);
-        let checked = current.properties.get(CHECKS) == Some(&check::hash(&rules));
-        let failed = if checked { vec![] } else { check::failed(&self.planner, node, &rules, provider.clone()).await? };
-        Ok((Ready { data: kept(current), provider }, failed))
+        let known = check::passed(&current.properties);
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, known.clone(), false).await?;
+        let staged = match passed == known {
+            true => None,
+            false => self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?,
+        };
+        Ok((Ready { data: kept(current), provider, new: None }, staged, failed))
     }
 
-    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
+    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version, the text how they were
+    /// made if that is worth a word.
     async fn construct(
         &self,
         node: &Node,
         fingerprint: &Fingerprint,
-    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
+        causes: &[Cause],
+    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>, Option<String>), ModelError> {
         let planned = self.plan(node).await.map_err(first)?;
         let schema = stored_schema(&planned.schema());
         let properties = BTreeMap::from([
             (FINGERPRINT.to_owned(), fingerprint.hash()),
             (INPUTS.to_owned(), fingerprint.to_json()),
             (DATA.to_owned(), format!("run {}", self.context.run)),
+            (MADE.to_owned(), self.context.run.to_string()),
         ]);
-        let mut staged = self.stage(node, planned, &schema, properties).await?;
+        let built = lock(&self.ready).iter().filter_map(|(table, ready)| Some((table.clone(), ready.new.clone()?))).collect();
+        let job = Job { builder: self, node, planned: &planned, schema: &schema, properties: &properties, causes, built };
+        let (mut staged, how) = match incremental::attempt(&job).await? {
+            Ok((staged, how)) => (staged, Some(how)),
+            Err(why) => (self.stage(node, planned, &schema, properties).await?, why),
+        };
         let current = self.context.current.get(&node.table);
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
         let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
-        let rules = self.rules(node, &provider);
-        let failed = check::failed(&self.planner, node, &rules, provider.clone()).await?;
-        // What a check warns of is told again by every run until it is mended.
-        if failed.is_empty() {
-            staged.properties.insert(CHECKS.to_owned(), check::hash(&rules));
-        }
-        Ok((same, Ready { data: staged.content.clone(), provider }, staged, failed))
-    }
-
-    fn rules(&self, node: &Node, provider: &Arc<dyn TableProvider>) -> Vec<Rule> {
-        check::rules(self.planner.project, node, &provider.schema())
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
+        staged.properties.insert(CHECKS.to_owned(), json(&passed));
+        let changes = staged.edit.as_ref().map(|edit| edit.changes.clone()).unwrap_or_default();
+        let new = (!same).then(|| NewFiles { files: staged.files.clone(), changes });
+        Ok((same, Ready { data: staged.content.clone(), provider, new }, staged, failed, how))
     }
 
     /// Changes when the rows of `table` do.
-    fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
+    pub(super) fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
         if let Some(ready) = lock(&self.ready).get(table) {
             return Ok(ready.data.clone());
         }
@@ -286,15 +307,18 @@ impl<'a> Builder<'a> {
     async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
         let mut tables = Tables::new();
         for input in &node.inputs {
-            let ready = lock(&self.ready).get(input).cloned();
-            let provider = match (ready, self.graph.node(input)) {
-                (Some(Ready { provider, .. }), _) => provider,
-                (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await?,
-                _ => self.outside(node, input)?,
-            };
-            tables.insert(input.clone(), provider);
+            tables.insert(input.clone(), self.table(node, input).await?);
         }
         Ok(tables)
+    }
+
+    pub(super) async fn table(&self, node: &Node, table: &TableName) -> Result<Arc<dyn TableProvider>, ModelError> {
+        let ready = lock(&self.ready).get(table).cloned();
+        match (ready, self.graph.node(table)) {
+            (Some(Ready { provider, .. }), _) => Ok(provider),
+            (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await,
+            _ => self.outside(node, table),
+        }
     }
 
     async fn view(&self, view: &Node) -> Result<Arc<dyn TableProvider>, ModelError> {
@@ -315,7 +339,8 @@ impl<'a> Builder<'a> {
         let mut beside = Some(self.turns.read().await);
         let mut alone = None;
         loop {
-            let done = self.execute(node, &state, &plan, schema, properties.clone()).await;
+            let whole = |rows| self.context.store.stage(self.context.run, &node.table, schema.clone(), rows, properties.clone());
+            let done = self.execute(node, &state, &plan, schema, whole).await;
             let tries = lock(&self.taken).get(&node.table).map_or(1, |taken| taken.tries);
             let Err(error) = done else { return done };
             match error.retry() {
@@ -335,13 +360,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    async fn execute(
+    /// Runs `plan`, whose rows are staged by `stage`.
+    pub async fn execute<F: Future<Output = Result<Staged, StoreError>>>(
         &self,
         node: &Node,
         state: &SessionState,
         plan: &LogicalPlan,
         schema: &SchemaRef,
-        properties: BTreeMap<String, String>,
+        stage: impl FnOnce(Batches) -> F,
     ) -> Result<Staged, ModelError> {
         let failed = |source: DataFusionError| self.failed(node, source);
         let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
@@ -365,7 +391,7 @@ impl<'a> Builder<'a> {
                 text.into()
             })
             .boxed();
-        let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
+        let staged = stage(batches).await;
         {
             let mut taken = lock(&self.taken);
             let taken = taken.entry(node.table.clone()).or_default();
@@ -378,6 +404,10 @@ impl<'a> Builder<'a> {
             None => Ok(staged?),
         }
     }
+}
+
+pub(super) fn rows_of(version: &TableVersion) -> u64 {
+    version.files.iter().map(|file| file.rows).sum()
 }
 
 /// Nodes built at the same time: enough to keep all cores busy while some read or write, and each a fair part of the memory.
@@ -397,7 +427,7 @@ pub(super) fn first(errors: Vec<ModelError>) -> ModelError {
 }
 
 /// The operator that could not get more memory, as the pool names it.
-fn operator(error: &DataFusionError) -> String {
+pub(super) fn operator(error: &DataFusionError) -> String {
     let text = error.find_root().to_string();
     let named =
         text.split_once("allocation failed for ").and_then(|(_, rest)| rest.split_once(" with top")).map(|(name, _)| name);
@@ -409,7 +439,7 @@ fn is_memory(error: &DataFusionError) -> bool {
 }
 
 /// Tables do not say which columns are never null: checks do, and other engines need not enforce it.
-fn stored_schema(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true).with_metadata(Default::default()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
 };
-use datafusion::common::SchemaError;
 use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::datasource::TableProvider;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
@@ -20,12 +18,11 @@ use datafusion::prelude::SessionConfig;
 use object_store::ObjectStore;
 
 use super::ModelError;
-use super::error::Problem;
-use super::function::{DecisionFunction, InputError};
+use super::function::DecisionFunction;
 use super::statement::NESTING_MAX;
 use super::table::STORE_URL;
+use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::base::{TableName, nearest};
 use crate::decide::{self, Context};
 
 /// The tables that a statement may see.
@@ -139,65 +136,4 @@ fn pool(limit_bytes: usize) -> Arc<dyn MemoryPool> {
     let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit_bytes), CONSUMERS_NAMED));
     pools.insert(limit_bytes, Arc::downgrade(&pool));
     pool
-}
-
-/// What the planner found wrong with the statement `text`, and in which line.
-pub(super) fn problem(error: &DataFusionError, text: &str) -> Problem {
-    if let DataFusionError::Collection(errors) = error
-        && let Some(first) = errors.first()
-    {
-        return problem(first, text);
-    }
-    let spanned =
-        error.diagnostic().and_then(|diagnostic| diagnostic.span).and_then(|span| usize::try_from(span.start.line).ok());
-    let (what, hint, word) = explain(error.find_root());
-    let line = spanned.filter(|line| *line > 0).or_else(|| word.and_then(|word| line_of(text, &word)));
-    Problem { line: line.unwrap_or_else(|| first_line(text)), what, hint }
-}
-
-/// Message, hint, and a word to look for where the planner gives no place.
-fn explain(root: &DataFusionError) -> (String, Option<String>, Option<String>) {
-    if let DataFusionError::SchemaError(schema, _) = root {
-        return match schema.as_ref() {
-            SchemaError::FieldNotFound { field, valid_fields } => {
-                let near = nearest(field.name(), valid_fields.iter().map(|field| field.name()));
-                let hint = match near {
-                    Some(near) => format!("did you mean {near}?"),
-                    None => {
-                        format!("there are: {}", valid_fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(", "))
-                    }
-                };
-                (format!("unknown column {}", field.flat_name()), Some(hint), Some(field.name().to_owned()))
-            }
-            SchemaError::AmbiguousReference { field } => {
-                let hint = Some("write which table's: t.column".into());
-                (format!("column {} is in several tables", field.name()), hint, Some(field.name().to_owned()))
-            }
-            other => (other.to_string(), None, None),
-        };
-    }
-    if let DataFusionError::External(external) = root
-        && let Some(input) = external.downcast_ref::<InputError>()
-    {
-        return (input.to_string(), input.hint.clone(), Some(input.function.to_owned()));
-    }
-    let message = root.strip_backtrace();
-    let message = message.trim_start_matches("Error during planning: ");
-    (message.to_owned(), None, None)
-}
-
-/// The first line of `text`, from 1, that has `word` outside of comments.
-pub(super) fn line_of(text: &str, word: &str) -> Option<usize> {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    let holds = |line: &str| {
-        let code = line.split("--").next().unwrap_or_default();
-        code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part) && !code[at + word.len()..].starts_with(part))
-    };
-    text.lines().position(holds).map(|index| index + 1)
-}
-
-/// The first line that is not only a comment.
-fn first_line(text: &str) -> usize {
-    let comment = |line: &str| line.trim().is_empty() || line.trim_start().starts_with("--");
-    text.lines().position(|line| !comment(line)).map_or(1, |index| index + 1)
 }

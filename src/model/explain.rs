@@ -86,7 +86,7 @@ pub async fn explain(
     let node = &graph.nodes[position];
     let Versions { pinned, current } = versions;
     let memory_limit_bytes = project.memory_limit_bytes;
-    let context = BuildContext { store, run: RunId(0), as_of: request.as_of, pinned, current, memory_limit_bytes };
+    let context = BuildContext { store, run: RunId(0), as_of: request.as_of, pinned, current, memory_limit_bytes, full: false };
     let engine = Engine::new(store.object_store(), memory_limit_bytes)?;
     let planner = Planner { project, engine: &engine, as_of: request.as_of };
     let builder = Builder::new(planner, graph, &context, &Quiet);

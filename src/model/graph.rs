@@ -1,7 +1,7 @@
 //! The dependency graph, read from the statements themselves.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -15,7 +15,7 @@ use super::error::Problem;
 use super::plan::{Planner, known_tables, no_rows};
 use super::statement::{Names, Select, parse};
 use crate::base::{TableName, nearest};
-use crate::project::{Connector, Project, SqlFile, System};
+use crate::project::{CheckKind, Connector, Project, SqlFile, System};
 
 /// All tables that SQL defines, in build order.
 pub struct Graph {
@@ -32,6 +32,21 @@ pub struct Node {
     pub inputs: Vec<TableName>,
     /// A model's or write map's one statement, a mapped view's one for each system; none for a contract.
     pub(super) sources: Vec<Source>,
+    /// Queries of failing rows, in the order of `Project::checks`.
+    pub(super) checks: Vec<Source>,
+    /// What checks read besides this table: built in the same run, in any order.
+    pub(super) checked_against: Vec<TableName>,
+}
+
+impl Node {
+    /// Whether checks of it may read other tables.
+    pub(super) fn is_checked_across(&self) -> bool {
+        !self.checks.is_empty() || !self.checked_against.is_empty()
+    }
+
+    pub(super) fn new(table: TableName, kind: NodeKind, inputs: Vec<TableName>, sources: Vec<Source>) -> Self {
+        Self { table, kind, inputs, sources, checks: vec![], checked_against: vec![] }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +75,7 @@ impl Graph {
         reader.contracts();
         reader.models();
         reader.writes();
+        reader.checks();
         reader.references();
         let GraphReader { nodes, mut errors, .. } = reader;
         if errors.is_empty() {
@@ -89,6 +105,9 @@ impl Graph {
             if let Some(schema) = schema.or_else(|| planner.declared(node)) {
                 known.insert(node.table.clone(), no_rows(schema));
             }
+        }
+        for node in self.nodes.iter().filter(|node| node.is_checked_across()) {
+            errors.extend(Box::pin(planner.dry_run_across(node, &known)).await.err());
         }
         if errors.is_empty() { Ok(()) } else { Err(distinct(errors)) }
     }
@@ -127,7 +146,8 @@ impl Graph {
         }
         while let Some(at) = open.pop() {
             if wanted.insert(at) {
-                open.extend(self.nodes[at].inputs.iter().filter_map(|input| positions.get(input)));
+                let needs = self.nodes[at].inputs.iter().chain(&self.nodes[at].checked_against);
+                open.extend(needs.filter_map(|input| positions.get(input)));
             }
         }
         Ok(wanted.into_iter().collect())
@@ -190,12 +210,11 @@ impl<'a> GraphReader<'a> {
                 }
             }
             let mapped = mapped_name(table);
-            let node = Node { table: mapped.clone(), kind: NodeKind::Mapped, inputs, sources };
-            self.nodes.insert(mapped.clone(), node);
+            self.nodes.insert(mapped.clone(), Node::new(mapped.clone(), NodeKind::Mapped, inputs, sources));
             let mut inputs = vec![mapped];
             inputs.extend(contract.columns.iter().filter_map(|column| entity(self.project, column)));
             inputs.dedup();
-            self.nodes.insert(table.clone(), Node { table: table.clone(), kind: NodeKind::Contract, inputs, sources: vec![] });
+            self.nodes.insert(table.clone(), Node::new(table.clone(), NodeKind::Contract, inputs, vec![]));
         }
     }
 
@@ -209,7 +228,7 @@ impl<'a> GraphReader<'a> {
                 self.errors.push(ModelError::at(&source.path, problem));
             }
             let inputs = source.select.reads.iter().map(|read| read.table.clone()).collect();
-            self.nodes.insert(table.clone(), Node { table: table.clone(), kind: NodeKind::Model, inputs, sources: vec![source] });
+            self.nodes.insert(table.clone(), Node::new(table.clone(), NodeKind::Model, inputs, vec![source]));
         }
     }
 
@@ -240,7 +259,35 @@ impl<'a> GraphReader<'a> {
         let Some(source) = self.parse_of_system(map, &system.name, &system.connector) else { return };
         let inputs = source.select.reads.iter().map(|read| read.table.clone()).collect();
         let table = TableName::new("write", format!("{}__{outbox}", system.name));
-        self.nodes.insert(table.clone(), Node { table, kind: NodeKind::Write, inputs, sources: vec![source] });
+        self.nodes.insert(table.clone(), Node::new(table, NodeKind::Write, inputs, vec![source]));
+    }
+
+    /// Queries of failing rows, and the tables that columns are checked against.
+    fn checks(&mut self) {
+        for (table, checks) in &self.project.checks {
+            let queries = checks.iter().filter_map(|check| match &check.kind {
+                CheckKind::Query(file) => Some(file),
+                _ => None,
+            });
+            let queries: Vec<Source> = queries.filter_map(|file| self.parse(file, &Names::Hub, None)).collect();
+            if let Some(node) = self.nodes.get_mut(table) {
+                let reads = queries.iter().flat_map(|query| &query.select.reads).map(|read| &read.table);
+                node.checked_against = reads.filter(|read| *read != table).cloned().collect();
+                node.checks = queries;
+            }
+        }
+        for (table, model) in &self.project.models {
+            let against = model.checks.iter().filter_map(|check| match &check.kind {
+                CheckKind::References { table, .. } => Some(table.clone()),
+                _ => None,
+            });
+            if let Some(node) = self.nodes.get_mut(table) {
+                node.checked_against.extend(against);
+                node.checked_against.sort();
+                node.checked_against.dedup();
+                node.checked_against.retain(|against| against != table);
+            }
+        }
     }
 
     /// Refuses every read of a table that is not there, or that this kind of statement must not read.
@@ -252,37 +299,39 @@ impl<'a> GraphReader<'a> {
             .map(|node| node.table.to_string())
             .chain(["system.changes".to_owned()])
             .collect();
-        for node in self.nodes.values().filter(|node| matches!(node.kind, NodeKind::Model | NodeKind::Write)) {
-            for source in &node.sources {
-                for read in &source.select.reads {
-                    let own_stream = read.table.schema == "raw" && node.kind == NodeKind::Write;
-                    let name = read.table.to_string();
-                    if readable.contains(&name) || own_stream {
-                        continue;
-                    }
-                    // A model that does not parse is there, and reported already.
-                    if self.project.models.contains_key(&read.table) {
-                        continue;
-                    }
-                    let (what, hint) = match read.table.schema.as_str() {
-                        "raw" => {
-                            (format!("{name}: only maps read raw tables"), Some("read the contract that it is mapped to".into()))
-                        }
-                        "write" => {
-                            (format!("{name}: nothing reads the results of write maps"), Some("read the outbox model".into()))
-                        }
-                        _ => {
-                            // Often the name is right and the schema is not.
-                            let elsewhere =
-                                |table: &&String| table.split_once('.').is_some_and(|(_, other)| other == read.table.name);
-                            let near = readable.iter().find(elsewhere).map(String::as_str);
-                            let near = near.or_else(|| nearest(&name, readable.iter().map(String::as_str)));
-                            (format!("unknown table {name}"), near.map(|near| format!("did you mean {near}?")))
-                        }
-                    };
-                    self.errors.push(ModelError::at(&source.path, Problem::new(read.line, what, hint)));
-                }
+        let mut reads: Vec<(&Path, &TableName, usize, bool)> = vec![];
+        for node in self.nodes.values() {
+            let is_write = node.kind == NodeKind::Write;
+            let own = node.sources.iter().filter(|_| matches!(node.kind, NodeKind::Model | NodeKind::Write));
+            for source in own.chain(&node.checks) {
+                reads.extend(source.select.reads.iter().map(|read| (source.path.as_path(), &read.table, read.line, is_write)));
             }
+        }
+        for model in self.project.models.values() {
+            reads.extend(model.checks.iter().filter_map(|check| match &check.kind {
+                CheckKind::References { table, .. } => Some((model.file.path.as_path(), table, check.line, false)),
+                _ => None,
+            }));
+        }
+        for (path, table, line, of_write) in reads {
+            let name = table.to_string();
+            let own_stream = table.schema == "raw" && of_write;
+            // A model that does not parse is there, and reported already.
+            if readable.contains(&name) || own_stream || self.project.models.contains_key(table) {
+                continue;
+            }
+            let (what, hint) = match table.schema.as_str() {
+                "raw" => (format!("{name}: only maps read raw tables"), Some("read the contract that it is mapped to".into())),
+                "write" => (format!("{name}: nothing reads the results of write maps"), Some("read the outbox model".into())),
+                _ => {
+                    // Often the name is right and the schema is not.
+                    let elsewhere = |other: &&String| other.split_once('.').is_some_and(|(_, other)| other == table.name);
+                    let near = readable.iter().find(elsewhere).map(String::as_str);
+                    let near = near.or_else(|| nearest(&name, readable.iter().map(String::as_str)));
+                    (format!("unknown table {name}"), near.map(|near| format!("did you mean {near}?")))
+                }
+            };
+            self.errors.push(ModelError::at(path, Problem::new(line, what, hint)));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod checked;
 mod contract;
 mod engine;
 mod error;
@@ -13,7 +14,9 @@ mod explain;
 mod fingerprint;
 mod function;
 mod graph;
+mod incremental;
 mod lineage;
+mod message;
 mod meter;
 mod order;
 mod plan;
@@ -23,9 +26,11 @@ mod select;
 mod session;
 mod statement;
 mod table;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod types;
+mod what_if;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +51,8 @@ pub use preview::{Action, TablePreview, Versions, changed, preview};
 pub use runs_table::model_runs_batch;
 pub use select::select;
 pub use session::Reader;
+pub use testing::{Difference, RowDifference, TestOutcome, TestProblem, TestRun, Tests};
+pub use what_if::{WhatIf, what_if};
 
 /// What a build reads and when.
 pub struct BuildContext<'a> {
@@ -57,6 +64,8 @@ pub struct BuildContext<'a> {
     /// Current versions of all contracts and models (the last cut's), to skip what cannot have changed.
     pub current: BTreeMap<TableName, TableVersion>,
     pub memory_limit_bytes: usize,
+    /// Builds every wanted node whole, also those whose inputs did not change.
+    pub full: bool,
 }
 
 /// What a build made; nothing of it is visible before `Store::publish`.
@@ -121,8 +130,13 @@ pub struct FailedCheck {
     pub table: TableName,
     pub check: String,
     pub severity: crate::project::Severity,
+    /// Failing rows; 1 where the check is about the table as a whole.
     pub rows: u64,
-    /// The first failing rows.
+    /// What was found, in words: `3 rows`, `there are 70, before 100`.
+    pub found: String,
+    /// The table outside of any cut in which failing rows are kept.
+    pub kept: TableName,
+    /// Failing rows, at most a thousand.
     pub sample: RecordBatch,
 }
 

@@ -70,11 +70,9 @@ mod tests {
     use super::*;
 
     fn graph(nodes: &[(&str, &[&str])]) -> Graph {
-        let node = |(table, inputs): &(&str, &[&str])| Node {
-            table: table.parse().unwrap(),
-            kind: NodeKind::Model,
-            inputs: inputs.iter().map(|input| input.parse().unwrap()).collect(),
-            sources: vec![],
+        let node = |(table, inputs): &(&str, &[&str])| {
+            let inputs = inputs.iter().map(|input| input.parse().unwrap()).collect();
+            Node::new(table.parse().unwrap(), NodeKind::Model, inputs, vec![])
         };
         Graph::of(nodes.iter().map(node).collect())
     }

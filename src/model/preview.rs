@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use serde::Serialize;
 
-use super::build::{CHECKS, CONTENT, DATA, INPUTS};
+use super::build::{CONTENT, DATA, INPUTS};
 use super::fingerprint::{Cause, Fingerprint};
 use super::graph::NodeKind;
 use super::{Graph, ModelError, check};
@@ -70,7 +70,17 @@ pub fn preview(
         let Ok(fingerprint) = Fingerprint::of(project, graph, node, as_of, data);
         let causes = fingerprint.difference(before.as_ref());
         let is_checked = |current: &TableVersion| {
-            current.properties.get(CHECKS) == Some(&check::hash(&check::rules(project, node, &current.schema)))
+            let rules = check::rules(project, node, &current.schema);
+            // What is not known yet counts as changed.
+            let data = |_: &_, input: &TableName| {
+                Ok::<_, Infallible>(match known.get(input) {
+                    Some(data) => data.clone().unwrap_or_default(),
+                    None => versions.pinned.get(input).map(pulled).unwrap_or_default(),
+                })
+            };
+            let Ok(data) = check::data_of(graph, node, data);
+            let hashes = check::hashes(project, &rules, node, as_of, &data);
+            check::due(&rules, &hashes, &check::passed(&current.properties)).next().is_none()
         };
         let (action, causes) = match (causes.is_empty(), open.is_empty()) {
             (false, _) => (Action::Build, causes),

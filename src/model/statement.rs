@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use chrono::{Datelike, DurationRound, SubsecRound, TimeDelta, Timelike};
-use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement as ParsedStatement};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Statement, TableAlias, TableFactor, Value,
@@ -16,6 +15,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::error::Problem;
+use super::message::{first_line, syntax_problem};
 use crate::base::time::Instant;
 use crate::base::{TableName, nearest};
 use crate::decide;
@@ -28,6 +28,12 @@ pub(super) const NESTING_MAX: usize = 128;
 const PURE_TABLE_FUNCTIONS: [&str; 3] = ["generate_series", "range", "unnest"];
 /// Functions that a run replaces by its own instant, cut to the model's grain.
 const CLOCK: [&str; 4] = ["now", "current_timestamp", "current_date", "today"];
+/// Whether an expression may look at the clock: true also where such a name is only a part of another word.
+pub(super) fn looks_at_clock(expression: &str) -> bool {
+    let text = expression.to_ascii_lowercase();
+    CLOCK.iter().any(|name| text.contains(name))
+}
+
 /// Functions of the wall clock without a date or zone.
 const LOCAL_CLOCK: [&str; 3] = ["current_time", "localtime", "localtimestamp"];
 /// Functions that yield something else each time.
@@ -69,7 +75,9 @@ pub(super) fn parse(text: &str, names: &Names, repeatable: bool) -> Result<Selec
     let mut resolver =
         Resolver { names, repeatable, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
     let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut resolver);
-    let Resolver { reads, clock, decisions, problems, .. } = resolver;
+    let Resolver { reads, clock, decisions, mut problems, .. } = resolver;
+    let first = first_line(text);
+    problems.iter_mut().for_each(|problem| problem.line = problem.line.max(first));
     if problems.is_empty() { Ok(Select { statement, normal: normal(text), reads, clock, decisions }) } else { Err(problems) }
 }
 
@@ -95,30 +103,30 @@ fn parse_one(text: &str) -> Result<Statement, Problem> {
         .with_recursion_limit(NESTING_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| syntax_problem(&error))?;
+        .map_err(|error| syntax_problem(&error, text))?;
     let only_select = || Some("write one select, and nothing else".to_owned());
     let Some(first) = statements.pop_front() else {
         return Err(Problem::new(1, "there is no statement in it", only_select()));
     };
     if !statements.is_empty() {
-        return Err(Problem::new(1, format!("there are {} statements in it", statements.len() + 1), only_select()));
+        let what = format!("there are {} statements in it", statements.len() + 1);
+        return Err(Problem::new(second_line(text), what, only_select()));
     }
     match first {
         ParsedStatement::Statement(statement) if matches!(*statement, Statement::Query(_)) => Ok(*statement),
-        _ => Err(Problem::new(1, "this is not a select", only_select())),
+        _ => {
+            let hint = "write the select alone: a model's table is named by its file and made by the hub";
+            Err(Problem::new(first_line(text), "this is not a select", Some(hint.into())))
+        }
     }
 }
 
-/// The parser says where in its message only.
-fn syntax_problem(error: &DataFusionError) -> Problem {
-    let message = match error.find_root() {
-        DataFusionError::SQL(parser, _) => parser.to_string(),
-        other => other.strip_backtrace(),
-    };
-    let message = message.trim_start_matches("sql parser error: ").to_owned();
-    let Some((what, place)) = message.split_once(" at Line: ") else { return Problem::new(1, message, None) };
-    let line = place.split(',').next().and_then(|line| line.trim().parse().ok()).unwrap_or(1);
-    Problem::new(line, what, None)
+/// The line of the second statement.
+fn second_line(text: &str) -> usize {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().unwrap_or_default();
+    let mut after = tokens.iter().skip_while(|token| token.token != Token::SemiColon).skip(1);
+    let second = after.find(|token| !matches!(token.token, Token::Whitespace(_) | Token::SemiColon));
+    second.and_then(|token| usize::try_from(token.span.start.line).ok()).unwrap_or(1)
 }
 
 /// What a query's own names hide.
@@ -203,6 +211,10 @@ impl Resolver<'_> {
     fn table(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>) {
         let Some(parts) = name.0.iter().map(|part| part.as_ident().cloned()).collect::<Option<Vec<Ident>>>() else { return };
         match parts.as_slice() {
+            [file] if file.quote_style == Some('\'') => {
+                let hint = Some("files are a stream of a connector; a statement reads tables".into());
+                self.problems.push(Problem::new(line_of(file), format!("a statement reads no files: {name}"), hint));
+            }
             [bare] => self.bare(name, alias, bare.clone()),
             [schema, _] if matches!(self.names, Names::Streams { .. }) && normalised(schema) == "raw" => {
                 let hint = Some("a map reads the streams of its own system, by their bare name: from stream_name".into());

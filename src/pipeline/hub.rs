@@ -40,7 +40,7 @@ pub struct Hub {
 pub struct RunOptions<'a> {
     /// Overrides the run's instant (default: [`Hub::now`]).
     pub as_of: Option<Instant>,
-    /// Reads every table whole, and lets sweeps remove any number of rows.
+    /// Reads every table whole, lets sweeps remove any number of rows, and builds every model whole.
     pub full: bool,
     /// Pulls systems outside of their hours, too.
     pub any_hour: bool,

@@ -12,6 +12,7 @@
 mod admit;
 mod apply;
 mod changes;
+mod checks;
 mod cursor;
 mod error;
 mod exact;
@@ -29,6 +30,7 @@ mod run;
 pub mod schedule;
 mod status;
 mod trace;
+mod what_if;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};

@@ -55,7 +55,7 @@ impl Hub {
     }
 
     /// The tables that `selectors` mean; all if there are none.
-    pub(super) async fn selected(&self, graph: &Graph, selectors: &[Selector]) -> Result<Vec<TableName>, PipelineError> {
+    pub async fn selected(&self, graph: &Graph, selectors: &[Selector]) -> Result<Vec<TableName>, PipelineError> {
         if selectors.is_empty() {
             let stored = graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped);
             return Ok(stored.map(|node| node.table.clone()).collect());

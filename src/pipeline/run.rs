@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant as Stopwatch;
 
-use arrow::util::pretty::pretty_format_batches;
-
 use crate::base::time::{self, Instant};
 use crate::base::{RunId, TableName};
-use crate::model::{self, BuildContext, Built, FailedCheck, Graph, ModelOutcome, ModelRun};
+use crate::model::{self, BuildContext, Built, Graph, ModelOutcome, ModelRun};
 use crate::project::{Pipeline, Selector, Severity};
 use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
@@ -17,7 +15,7 @@ use super::inputs::{SystemsOf, carried};
 use super::live::Watched;
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
-use super::{CheckReport, Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
+use super::{Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
 
 /// A run under way.
 pub(super) struct Running<'a> {
@@ -28,7 +26,7 @@ pub(super) struct Running<'a> {
 }
 
 /// Why a run stopped without being broken: what it found forbids going on.
-struct Stopped(String);
+pub(super) struct Stopped(pub String);
 
 impl Hub {
     /// Runs `pipeline`. A failed check, or a system that could not be pulled and may not be stale, makes a report with outcome `failed`, not an error.
@@ -194,6 +192,7 @@ impl Hub {
             pinned,
             current: self.current(last.as_ref(), graph).await?,
             memory_limit_bytes: self.project.memory_limit_bytes,
+            full: running.options.full,
         };
         let progress = Models { progress: running.options.progress, seen: Mutex::default() };
         let built = model::build(&self.project, graph, targets, context, &progress).await;
@@ -201,7 +200,7 @@ impl Hub {
         let Built { mut staged, unchanged, models, failed_checks } = built?;
         running.report.models = models;
         running.leave(Stage::Build, watch)?;
-        if let Err(stopped) = self.judge(&failed_checks, running)? {
+        if let Err(stopped) = self.judge(&failed_checks, graph, running).await? {
             return Ok(Err(stopped));
         }
 
@@ -228,27 +227,6 @@ impl Hub {
         if let Err(error) = noted {
             tracing::warn!("cannot note what was built in system.model_runs: {error}");
         }
-    }
-
-    /// Reports what did not hold, and keeps the failing rows to look at.
-    fn judge(&self, failed: &[FailedCheck], running: &mut Running<'_>) -> Result<Result<(), Stopped>, PipelineError> {
-        if failed.is_empty() {
-            return Ok(Ok(()));
-        }
-        running.report.checks = failed.iter().map(CheckReport::new).collect();
-        if let Ok(text) = serde_json::to_string(&running.report.checks) {
-            self.store.control.set_note(&format!("checks of run {}", running.run), &text)?;
-        }
-        let fatal: Vec<String> = failed
-            .iter()
-            .filter(|check| check.severity == Severity::Error)
-            .map(|check| format!("{}: {} ({} rows)", check.table, check.check, check.rows))
-            .collect();
-        if fatal.is_empty() {
-            running.report.outcome = RunOutcome::Degraded;
-            return Ok(Ok(()));
-        }
-        Ok(Err(Stopped(format!("nothing is published: {}", fatal.join("; ")))))
     }
 
     async fn plan_and_apply(
@@ -345,22 +323,6 @@ impl model::Progress for Models<'_> {
     }
 }
 
-impl CheckReport {
-    fn new(check: &FailedCheck) -> Self {
-        let sample = pretty_format_batches(std::slice::from_ref(&check.sample));
-        Self {
-            table: check.table.to_string(),
-            check: check.check.clone(),
-            severity: match check.severity {
-                Severity::Error => "error".into(),
-                Severity::Warn => "warn".into(),
-            },
-            rows: check.rows,
-            sample: sample.map(|table| table.to_string()).unwrap_or_default(),
-        }
-    }
-}
-
 impl RunReport {
     pub(super) fn new(run: RunId, pipeline: &str, as_of: Instant) -> Self {
         Self {
@@ -389,7 +351,7 @@ impl RunReport {
         parts.push(format!("{made} of {} tables built", self.models.len()));
         let (applied, confirmed) = (&self.summary.applied, &self.summary.confirmed);
         let counts = [
-            (self.checks.len(), "checks warn"),
+            (self.checks.iter().filter(|check| check.severity == Severity::Warn).count(), "checks warn"),
             (applied.sent, "changes sent"),
             (confirmed.confirmed, "confirmed"),
             (applied.conflicted, "conflicted"),

@@ -9,7 +9,7 @@ use crate::base::time::{self, Instant};
 use crate::store::{ChangeState, Filter, PullRecord, RunRecord};
 
 use super::schedule::ScheduleStatus;
-use super::{Hub, PipelineError, Upkeep};
+use super::{CheckReport, Hub, PipelineError, Upkeep};
 
 /// Runs that a status lists.
 const RUNS_SHOWN: usize = 20;
@@ -28,6 +28,8 @@ pub struct Status {
     /// Kind → state → changes, without those superseded.
     pub changes: BTreeMap<String, BTreeMap<String, usize>>,
     pub schedules: Vec<ScheduleStatus>,
+    /// Checks that did not hold when they last ran.
+    pub checks: Vec<CheckReport>,
     /// What maintenance last found.
     pub upkeep: Option<Upkeep>,
     /// Why nothing is written, if so.
@@ -57,6 +59,7 @@ impl Hub {
             runs: control.runs(RUNS_SHOWN)?,
             changes: self.counts()?,
             schedules: self.schedules(wall)?,
+            checks: self.failing_checks()?,
             upkeep: self.upkeep()?,
             refused: behind.map(|behind| {
                 format!(

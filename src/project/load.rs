@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::files::Files;
 use super::names::Names;
 use super::problems::Problems;
-use super::{Project, ProjectError, connector, contract, model, pipeline, schedule, settings};
+use super::{Project, ProjectError, check, connector, contract, model, pipeline, schedule, settings};
 
 impl Project {
     /// Reads the project in `root` and checks all that can be checked without a connection. Collects every error of every file rather than stopping at
@@ -37,6 +37,7 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
     if models.len() == files.models.len() {
         names.tags = Some(models.values().flat_map(|model: &model::Model| model.tags.iter().cloned()).collect());
     }
+    let checks = check::read_queries(&files.checks, &names, problems);
     let mut connectors = BTreeMap::new();
     for (name, folder) in &files.connectors {
         let connector = connector::read(name, folder, &names, problems);
@@ -64,6 +65,8 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
         systems: settings.systems,
         contracts,
         models,
+        checks,
+        tests: files.tests,
         pipelines,
     })
 }

@@ -3,6 +3,7 @@
 //! Reading has two steps: files and TOML sections with the line of each value (private), then [`Project::load`] resolves them; only resolved types
 //! leave this module. Nothing here opens a connection or resolves a table inside a statement: `model` does the latter.
 
+mod check;
 mod connector;
 mod contract;
 mod error;
@@ -32,10 +33,11 @@ use chrono_tz::Tz;
 
 use crate::base::{Secret, TableName};
 
+pub use check::{Check, CheckKind, Grace, Severity};
 pub use connector::{Connector, Protocol, Write};
 pub use contract::{Column, Contract};
 pub use error::ProjectError;
-pub use model::{Check, Grain, Kpi, Model, Severity, SqlFile};
+pub use model::{Grain, Incremental, Kpi, Model, SqlFile};
 pub use pipeline::{Limits, Mode, Pipeline, WriteRule};
 pub use schedule::{Cron, Missed, Overlap, Retries, Schedule};
 pub use schema::{SCHEMAS, schema};
@@ -63,6 +65,10 @@ pub struct Project {
     pub systems: BTreeMap<String, System>,
     pub contracts: BTreeMap<TableName, Contract>,
     pub models: BTreeMap<TableName, Model>,
+    /// Queries of failing rows beside contracts and models, besides the checks of models' headers.
+    pub checks: BTreeMap<TableName, Vec<Check>>,
+    /// Files of unit tests by the table that they test; they are read when they are run. The table may not exist.
+    pub tests: BTreeMap<TableName, PathBuf>,
     pub pipelines: BTreeMap<String, Pipeline>,
 }
 

@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problems, suggest};
 use super::schema::{Accepts, Key, Shape};
-use crate::base::nearest;
+use crate::base::{is_slip, nearest};
 
 /// A TOML text and where it comes from.
 pub(super) struct Document<'a> {
@@ -62,7 +62,16 @@ impl<'a> Document<'a> {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let line = error.span().map_or(first_line, |span| line_of(text, span.start));
-            problems.at(path, line, format!("not valid TOML: {}", error.message()), None);
+            let written =
+                error.span().and_then(|span| text.get(span)).filter(|written| !written.is_empty() && !written.contains('\n'));
+            let (what, hint) = match (error.message(), written) {
+                ("duplicate key", Some(key)) => (format!("\"{key}\" stands twice"), Some("keep one".into())),
+                (what, _) if what.starts_with("invalid basic string") => {
+                    (format!("not valid TOML: {what}"), Some("close the text with \"".into()))
+                }
+                (what, _) => (format!("not valid TOML: {what}"), None),
+            };
+            problems.at(path, line, what, hint);
         }
         let sample = |value| Spanned::new(0..0, value);
         let samples = [sample(DeValue::String("".into())), sample(DeValue::Table(DeTable::new()))];
@@ -125,7 +134,9 @@ impl<'a> Section<'a> {
             noted.require(recording);
             return value;
         }
-        if value.is_none() && !self.has(key) {
+        // A key that is only misspelled is told as that.
+        let misspelled = || self.table.keys().any(|other| is_slip(other.get_ref(), key));
+        if value.is_none() && !self.has(key) && !misspelled() {
             self.problem(self.line, format!("\"{key}\" is missing"), Some(format!("add {key} = {example}")));
         }
         value
@@ -209,7 +220,13 @@ impl<'a> Section<'a> {
         self.note(key, Some(Accepts::List(Key::text())));
         let value = self.value(key)?;
         let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, "a list of texts");
+            match value.get_ref().as_str() {
+                Some(text) => {
+                    let hint = Some(format!("write {key} = [\"{text}\"]"));
+                    self.problem(self.line_at(value.span().start), format!("\"{key}\" must be a list of texts, not text"), hint);
+                }
+                None => self.wrong_type(key, value, "a list of texts"),
+            }
             return None;
         };
         let mut texts: Vec<Located<String>> = Vec::new();
@@ -231,6 +248,14 @@ impl<'a> Section<'a> {
             self.problem(self.line, format!("\"{key}\" is empty"), Some("name at least one".into()));
         }
         (!texts.is_empty()).then_some(texts)
+    }
+
+    /// One text, or a list of at least one.
+    pub(super) fn one_or_more(&self, key: &'static str) -> Option<Vec<Located<String>>> {
+        self.note(key, Some(Accepts::Text));
+        self.note(key, Some(Accepts::List(Key::text())));
+        let value = self.value(key)?;
+        if value.get_ref().is_str() { self.text_of(key, value).map(|text| vec![text]) } else { self.some_texts(key) }
     }
 
     /// A list whose items are texts or tables.
@@ -326,6 +351,12 @@ impl<'a> Section<'a> {
         table.iter().map(entry).collect()
     }
 
+    /// Whether every key was asked for.
+    pub(super) fn knows_all(&self) -> bool {
+        let asked = self.asked.borrow();
+        self.table.keys().all(|key| asked.iter().any(|name| key.get_ref() == name))
+    }
+
     /// A section without keys that records what is asked of it.
     fn sample(&self, shape: Rc<Shape>) -> Section<'a> {
         Section { shape: Some(shape), ..Section::new(self.document, self.document.table.get_ref(), self.line, String::new()) }
@@ -353,6 +384,30 @@ impl<'a> Entry<'a> {
             shape.accept(Accepts::Text);
         }
         self.section.text_of(&self.key.value, self.value)
+    }
+
+    /// A list of at least one text, number or truth value, as they are written.
+    pub(super) fn values(&self) -> Option<Vec<String>> {
+        if let Some(shape) = &self.shape {
+            let items = Key::text();
+            items.accept(Accepts::Number);
+            items.accept(Accepts::Flag);
+            shape.accept(Accepts::List(items));
+            return None;
+        }
+        let value = |item: &Spanned<DeValue<'a>>| match item.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(integer) => Some(integer.as_str().to_owned()),
+            DeValue::Float(float) => Some(float.as_str().to_owned()),
+            DeValue::Boolean(truth) => Some(truth.to_string()),
+            _ => None,
+        };
+        let values = self.value.get_ref().as_array().and_then(|items| items.iter().map(value).collect::<Option<Vec<_>>>());
+        let values = values.filter(|values| !values.is_empty());
+        if values.is_none() {
+            self.section.wrong_type(&self.key.value, self.value, "a list of values");
+        }
+        values
     }
 
     pub(super) fn is_text(&self) -> bool {

@@ -15,6 +15,7 @@ mod picture;
 mod runs;
 mod spark;
 mod tables;
+mod what_if;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     board: Mutex<Option<Arc<board::Board>>>,
     /// Where columns come from, worked out once for each cut.
     lineage: Mutex<Option<(RunId, Arc<Lineage>)>>,
+    /// Held while a scenario is computed.
+    scenario: Mutex<()>,
 }
 
 /// Listens, runs pipelines by their schedules, and ends cleanly when `cancel` is set: requests under way are answered, a run stops between two durable steps.
@@ -73,7 +76,14 @@ pub async fn serve(
 /// The routes, ready for a listener or a test.
 pub fn app(hub: Arc<Hub>, options: Options) -> Router {
     let loopback = options.bind.ip().is_loopback();
-    let shared = Arc::new(Shared { hub, token: options.token, loopback, board: Mutex::default(), lineage: Mutex::default() });
+    let shared = Arc::new(Shared {
+        hub,
+        token: options.token,
+        loopback,
+        board: Mutex::default(),
+        lineage: Mutex::default(),
+        scenario: Mutex::default(),
+    });
     Router::new()
         .route("/", get(dashboard::page))
         .route("/tables", get(tables::index))
@@ -90,6 +100,7 @@ pub fn app(hub: Arc<Hub>, options: Options) -> Router {
         .route("/api/v1/tables", get(tables::list))
         .route("/api/v1/tables/{table}", get(tables::one))
         .route("/api/v1/lineage/{column}", get(tables::column))
+        .route("/api/v1/what-if", post(what_if::ask))
         .route("/openapi.json", get(openapi::document))
         .layer(from_fn_with_state(shared.clone(), auth::guard))
         .route("/healthz", get(runs::health))

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{Shared, changes, error, kpi, lots, runs, tables};
+use super::{Shared, changes, error, kpi, lots, runs, tables, what_if};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,7 +26,8 @@ use super::{Shared, changes, error, kpi, lots, runs, tables};
         lots::trace,
         tables::list,
         tables::one,
-        tables::column
+        tables::column,
+        what_if::ask
     ),
     components(schemas(error::Problem))
 )]

@@ -50,10 +50,11 @@ pub(super) struct TableDetail {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct CheckView {
-    /// A condition that every row meets.
-    expression: String,
+    /// What the rows meet: a name, a condition or a description.
+    name: String,
     /// `error` or `warn`.
-    severity: &'static str,
+    #[schema(value_type = String)]
+    severity: Severity,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -162,13 +163,9 @@ fn detail(shared: &Shared, lineage: &Lineage, table: &TableLineage) -> TableDeta
         let contract = project.contracts.get(&table.table)?;
         Some(std::iter::once("system".to_owned()).chain(contract.primary_key.iter().cloned()).collect())
     });
-    let checks = model.into_iter().flat_map(|model| &model.checks).map(|check| CheckView {
-        expression: check.expression.clone(),
-        severity: match check.severity {
-            Severity::Error => "error",
-            Severity::Warn => "warn",
-        },
-    });
+    let queries = project.checks.get(&table.table).into_iter().flatten();
+    let checks = model.into_iter().flat_map(|model| &model.checks).chain(queries);
+    let checks = checks.map(|check| CheckView { name: check.name.clone(), severity: check.severity });
     let column = |column: &ColumnLineage| ColumnView {
         name: column.name.clone(),
         data_type: column.data_type.clone(),
@@ -284,7 +281,7 @@ pub(super) async fn page(
             p { "read by " @for other in &detail.read_by { a href=(format!("/tables/{other}")) { (other) } " " } @if detail.read_by.is_empty() { "no table" } }
             @if !detail.checks.is_empty() {
                 h2 { "Checks" }
-                ul { @for check in &detail.checks { li { code { (check.expression) } " " span.soft { (check.severity) } } } }
+                ul { @for check in &detail.checks { li { code { (check.name) } @if check.severity == Severity::Warn { " " span.soft { "warns" } } } } }
             }
             @if let Some(rows) = &rows {
                 h2 { "Rows" }

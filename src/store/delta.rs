@@ -273,7 +273,7 @@ fn actions(table: &TableName, commit: &Commit) -> Result<Vec<Action>, StoreError
 fn properties(table: &TableName, commit: &Commit) -> BTreeMap<String, String> {
     let mut properties = commit.base.as_ref().map_or_else(first_properties, |base| base.version.properties.clone());
     properties.extend(commit.properties.clone());
-    if table.schema == "raw" && !table.name.ends_with("__deleted") {
+    if table.schema == "raw" && !table.name.ends_with("__deleted") || !commit.changes.is_empty() {
         properties.insert(CHANGE_FEED.into(), "true".into());
     }
     if commit.add.iter().any(|file| file.deletion_vector.is_some()) {

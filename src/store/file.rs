@@ -16,7 +16,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::arrow::{AsyncArrowWriter, ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use roaring::RoaringTreemap;
 use tokio::io::AsyncWriteExt;
 
@@ -272,6 +272,17 @@ impl Opened {
         move |source| parquet_error(&table, &path, what, source)
     }
 
+    /// The rows of those row groups that `holds`.
+    pub(super) fn groups(&self, holds: impl Fn(&RowGroupMetaData) -> bool) -> Vec<Range<u64>> {
+        let mut start = 0;
+        let mut rows = |group: &RowGroupMetaData| {
+            start += group.num_rows().unsigned_abs();
+            start - group.num_rows().unsigned_abs()..start
+        };
+        let groups = self.metadata.metadata().row_groups().iter();
+        groups.map(|group| (rows(group), holds(group))).filter_map(|(rows, holds)| holds.then_some(rows)).collect()
+    }
+
     /// Bytes of the file.
     pub(super) async fn bytes(&mut self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, StoreError> {
         let failed = self.failed("read it");
@@ -279,7 +290,7 @@ impl Opened {
     }
 
     /// Those rows of `wanted` (ascending) that are not deleted.
-    fn read(
+    pub(super) fn read(
         self,
         schema: SchemaRef,
         wanted: &[Range<u64>],

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, FieldRef, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{
+    DataType, Date32Type, Field, FieldRef, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::array_value_to_string;
@@ -102,8 +104,7 @@ impl Keyed {
             .iter()
             .map(|column| {
                 let field = self.schema.field(*column);
-                let values: Vec<&ArrayRef> = batches.iter().filter_map(|batch| batch.column_by_name(field.name())).collect();
-                (field.name().as_str(), Wanted::new(field.data_type(), &values))
+                (field.name().as_str(), Wanted::of(field, &batches))
             })
             .collect();
         let may_hold =
@@ -113,17 +114,27 @@ impl Keyed {
 }
 
 /// The values of a key's column that are looked for, ascending.
-enum Wanted<'a> {
+#[derive(Debug)]
+pub(super) enum Wanted {
     Integers(Vec<i64>),
     /// Days or microseconds, and how to read those in statistics.
     Times(Vec<i64>, fn(&str) -> Option<i64>),
-    Texts(Vec<&'a str>),
+    Texts(StringArray),
     /// A type that statistics are not used for.
     Unknown,
 }
 
-impl<'a> Wanted<'a> {
-    fn new(data_type: &DataType, columns: &[&'a ArrayRef]) -> Self {
+impl Wanted {
+    /// The values of `column` in `batches`. Statistics do not tell which files hold a null, so that one null makes every file a candidate.
+    pub(super) fn of(column: &Field, batches: &[&RecordBatch]) -> Self {
+        let columns: Vec<&ArrayRef> = batches.iter().filter_map(|batch| batch.column_by_name(column.name())).collect();
+        if columns.iter().any(|values| values.null_count() > 0) {
+            return Self::Unknown;
+        }
+        Self::new(column.data_type(), &columns)
+    }
+
+    fn new(data_type: &DataType, columns: &[&ArrayRef]) -> Self {
         match data_type {
             DataType::Int32 => Self::Integers(sorted::<Int32Type>(columns)),
             DataType::Int64 => Self::Integers(sorted::<Int64Type>(columns)),
@@ -132,13 +143,13 @@ impl<'a> Wanted<'a> {
             DataType::Utf8 => {
                 let mut texts: Vec<&str> = columns.iter().flat_map(|column| column.as_string::<i32>().iter().flatten()).collect();
                 texts.sort_unstable();
-                Self::Texts(texts)
+                Self::Texts(StringArray::from_iter_values(texts))
             }
             _ => Self::Unknown,
         }
     }
 
-    fn meets(&self, range: &KeyRange) -> bool {
+    pub(super) fn meets(&self, range: &KeyRange) -> bool {
         fn within<T: PartialOrd>(values: &[T], least: &T, greatest: &T) -> bool {
             values.get(values.partition_point(|value| value < least)).is_some_and(|value| value <= greatest)
         }
@@ -148,7 +159,14 @@ impl<'a> Wanted<'a> {
                 (Some(least), Some(greatest)) => within(values, &least, &greatest),
                 _ => true,
             },
-            (Self::Texts(values), KeyRange::Text(least, greatest)) => within(values, &least.as_str(), &greatest.as_str()),
+            (Self::Texts(values), KeyRange::Text(least, greatest)) => {
+                let (mut start, mut end) = (0, values.len());
+                while start < end {
+                    let middle = usize::midpoint(start, end);
+                    if values.value(middle) < least.as_str() { start = middle + 1 } else { end = middle }
+                }
+                start < values.len() && values.value(start) <= greatest.as_str()
+            }
             _ => true,
         }
     }
@@ -160,6 +178,12 @@ fn sorted<T: ArrowPrimitiveType<Native: Into<i64>>>(columns: &[&ArrayRef]) -> Ve
     let mut values = columns.iter().flat_map(values).collect::<Vec<i64>>();
     values.sort_unstable();
     values
+}
+
+/// The greatest value of a column of days or instants (microseconds), as far as statistics say.
+pub(super) fn latest(data_type: &DataType, range: &KeyRange) -> Option<i64> {
+    let KeyRange::Text(_, greatest) = range else { return None };
+    if *data_type == DataType::Date32 { day(greatest) } else { micros(greatest) }
 }
 
 fn day(text: &str) -> Option<i64> {

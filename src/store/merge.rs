@@ -130,7 +130,7 @@ impl Merge {
         let upsert = Upsert {
             table: self.table,
             files: self.files,
-            deleted: self.deleted,
+            deleted: Some(self.deleted),
             stored,
             incoming,
             diff,

@@ -7,6 +7,7 @@
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;
+mod chosen;
 mod compact;
 mod compare;
 mod control;
@@ -26,6 +27,7 @@ mod hash;
 mod incoming;
 mod join;
 mod journal;
+mod kept;
 mod keyed;
 mod known;
 mod land;
@@ -38,6 +40,7 @@ mod merge;
 mod place;
 mod pulls;
 mod pulls_table;
+mod replace;
 mod retain;
 mod rewrite;
 #[cfg(test)]
@@ -75,11 +78,13 @@ use place::Place;
 pub use pulls::{PullKind, PullRecord};
 pub use pulls_table::pulls_schema;
 
+pub use chosen::{Chosen, Compared};
 pub use compact::{AFTER_RUN, Bounds, Compacted, THOROUGH};
-pub use feed::{CHANGE_TYPE, COMMIT_VERSION};
+pub use feed::{CHANGE_TYPE, COMMIT_VERSION, Changed};
 pub use forget::Forgotten;
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
+pub use replace::Replacement;
 pub use retain::{Keep, Keeping, Trimmed};
 pub use schedules::{Paused, ScheduleState};
 pub use state::ChangeState;
@@ -278,6 +283,18 @@ pub struct Staged {
     pub content: String,
     /// Table properties to set with the commit (`loopline.fingerprint`, …).
     pub properties: BTreeMap<String, String>,
+    /// What differs from the version before, where that is known; otherwise all rows count as written anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+}
+
+/// How staged files came about from those of a version.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Edit {
+    /// [`Staged::content`] of that version.
+    pub base_content: String,
+    /// Files of the change feed; empty if rows were only added or whole files removed.
+    pub changes: Vec<DataFile>,
 }
 
 /// A table's name in a serialised manifest.

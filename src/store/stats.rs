@@ -160,7 +160,21 @@ pub(super) enum KeyRange {
 /// Reads the range of `column` from a file's statistics.
 pub(super) fn key_range(stats: Option<&str>, column: &str) -> KeyRange {
     let Some(stats) = stats.and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return KeyRange::Any };
-    match (&stats["minValues"][column], &stats["maxValues"][column]) {
+    range_of(&stats["minValues"][column], &stats["maxValues"][column])
+}
+
+/// The range of a column in one row group.
+pub(super) fn group_range(data_type: &DataType, chunk: &ColumnChunkMetaData) -> KeyRange {
+    let bound = |bound: &Bound| bound.json(data_type).and_then(|json| serde_json::from_str::<Value>(&json).ok());
+    let Some((least, greatest)) = chunk.statistics().and_then(|found| bounds(data_type, found)) else { return KeyRange::Any };
+    match (bound(&least), bound(&greatest)) {
+        (Some(least), Some(greatest)) => range_of(&least, &greatest),
+        _ => KeyRange::Any,
+    }
+}
+
+fn range_of(least: &Value, greatest: &Value) -> KeyRange {
+    match (least, greatest) {
         (Value::Number(least), Value::Number(greatest)) => match (least.as_i64(), greatest.as_i64()) {
             (Some(least), Some(greatest)) => KeyRange::Integer(least, greatest),
             _ => KeyRange::Any,

@@ -13,18 +13,19 @@ use roaring::RoaringBitmap;
 use super::incoming::{Files, side_by_side, workers};
 use super::join::{Entry, Join};
 use super::keyed::Keyed;
-use super::{DataFile, StoreError};
+use super::{Chosen, DataFile, StoreError};
 
 /// Column with the path of the file that a row came from, in streams of files.
 pub(super) const FILE: &str = "_file";
 
 /// Which stored rows are gone if the reading lacks their key, besides those that are said to be.
-#[derive(Debug)]
 pub(super) enum Expected {
     None,
     All,
     /// Rows of these files.
     Of(HashSet<String>),
+    /// Rows with these values.
+    Chosen(Arc<Chosen>),
 }
 
 /// Sees rows and their hashes.
@@ -48,6 +49,10 @@ impl Hasher for Unhashed {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = half(hash);
     }
 }
 
@@ -126,7 +131,11 @@ impl Stored {
 
     /// Columns by which rows are looked up.
     fn probed(&self) -> SchemaRef {
-        self.keyed.key_schema(if matches!(self.expected, Expected::Of(_)) { &[FILE] } else { &[] })
+        match &self.expected {
+            Expected::Of(_) => self.keyed.key_schema(&[FILE]),
+            Expected::Chosen(chosen) => self.keyed.key_schema(&chosen.columns()),
+            _ => self.keyed.key_schema(&[]),
+        }
     }
 
     async fn scan_file(&self, file: u32, join: &Mutex<Join>) -> Result<u128, StoreError> {
@@ -139,7 +148,7 @@ impl Stored {
             let rows = if self.compares { self.keyed.row_hashes(&located.rows)? } else { vec![0; keys.len()] };
             sum = rows.iter().copied().fold(sum, u128::wrapping_add);
             self.observe.iter().try_for_each(|observe| observe(&located.rows, &rows))?;
-            let expected = self.expected(&located.rows, &keys);
+            let expected = self.expected(&located.rows, &keys)?;
             let mut join = join.lock().unwrap_or_else(PoisonError::into_inner);
             for (row, key) in keys.into_iter().enumerate() {
                 join.push(Entry::stored(key, rows[row], file, located.positions[row] as u32, expected[row]))?;
@@ -154,7 +163,7 @@ impl Stored {
         while let Some(located) = columns.next().await {
             let located = located?;
             let keys = self.keyed.key_hashes(&located.rows)?;
-            let expected = self.expected(&located.rows, &keys);
+            let expected = self.expected(&located.rows, &keys)?;
             for (row, key) in keys.into_iter().enumerate() {
                 if expected[row] || wanted.contains(&half(key)) {
                     positions.insert(located.positions[row] as u32);
@@ -214,9 +223,11 @@ impl Stored {
         futures::stream::iter(chosen).boxed()
     }
 
-    fn expected(&self, batch: &RecordBatch, keys: &[u128]) -> Vec<bool> {
-        if matches!(self.expected, Expected::All) {
-            return keys.iter().map(|key| self.spared.is_empty() || !self.spared.contains(key)).collect();
+    fn expected(&self, batch: &RecordBatch, keys: &[u128]) -> Result<Vec<bool>, StoreError> {
+        match &self.expected {
+            Expected::All => return Ok(keys.iter().map(|key| self.spared.is_empty() || !self.spared.contains(key)).collect()),
+            Expected::Chosen(chosen) => return chosen.holds(&self.keyed.table, batch),
+            _ => {}
         }
         let mut expected: Vec<bool> =
             if self.gone.is_empty() { vec![false; keys.len()] } else { keys.iter().map(|key| self.gone.contains(key)).collect() };
@@ -227,6 +238,6 @@ impl Stored {
             let is_gone = |row: usize| is_of(row) && !self.spared.contains(&keys[row]);
             expected.iter_mut().enumerate().for_each(|(row, expected)| *expected |= is_gone(row));
         }
-        expected
+        Ok(expected)
     }
 }

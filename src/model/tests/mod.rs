@@ -1,5 +1,6 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
+mod checks;
 mod lineage;
 mod preview;
 mod running;
@@ -63,7 +64,7 @@ const PROJECT: [(&str, &str); 12] = [
     ("sql/scm/sites.sql", "--! description = \"Sites\"\nselect site_id from erp.sites\n"),
 ];
 
-fn write(root: &Path, path: &str, text: &str) {
+pub(super) fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
@@ -90,7 +91,7 @@ fn refused(path: &str, text: &str) -> String {
     told(&errors)
 }
 
-fn told(errors: &[ModelError]) -> String {
+pub(super) fn told(errors: &[ModelError]) -> String {
     let line = |error: &ModelError| match error.hint() {
         Some(hint) => format!("{error}\n  hint: {hint}"),
         None => error.to_string(),
@@ -119,7 +120,7 @@ fn orders(ids: &[&str]) -> RecordBatch {
     RecordBatch::try_from_iter([("id", text(&ids.iter().map(|id| Some(*id)).collect::<Vec<_>>())), ("qty", quantities)]).unwrap()
 }
 
-struct Quiet;
+pub(super) struct Quiet;
 
 impl Progress for Quiet {
     fn model(&self, _: &ModelRun, _: usize, _: usize) {}
@@ -195,8 +196,8 @@ impl Bench {
         let raw: BTreeMap<TableName, u64> = pinned.iter().map(|(name, version)| (name.clone(), version.version)).collect();
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
-        let context =
-            BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: self.memory_limit_bytes };
+        let memory_limit_bytes = self.memory_limit_bytes;
+        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full: false };
         let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
@@ -214,7 +215,7 @@ impl Bench {
     }
 }
 
-fn lines(batch: &RecordBatch) -> Vec<String> {
+pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
     let cell = |column: &ArrayRef, row: usize| array_value_to_string(column, row).unwrap();
     (0..batch.num_rows())
         .map(|row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join("|"))
@@ -343,15 +344,15 @@ async fn a_reader_only_reads() {
     }
     insta::assert_snapshot!(told_all.join("\n"), @r#"
     drop table erp.items => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     create external table x stored as csv location '/etc/passwd' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     copy (select 1) to '/tmp/x.csv' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     insert into erp.items values (1) => query, line 1: this is not a select
-      hint: write one select, and nothing else
-    select * from '/etc/passwd' => query, line 1: unknown table /etc/passwd
-      hint: a table's name has two parts: schema.name
+      hint: write the select alone: a model's table is named by its file and made by the hub
+    select * from '/etc/passwd' => query, line 1: a statement reads no files: '/etc/passwd'
+      hint: files are a stream of a connector; a statement reads tables
     select * from "/etc/passwd" => query, line 1: unknown table /etc/passwd
       hint: a table's name has two parts: schema.name
     select * from erp.itmes => query, line 1: run 1 made no table erp.itmes
@@ -361,7 +362,7 @@ async fn a_reader_only_reads() {
     select 1; select 2 => query, line 1: there are 2 statements in it
       hint: write one select, and nothing else
     set datafusion.execution.target_partitions = 1 => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     select * from scm.counts join scm.doubled on true where status = 'x' => query, line 1: column status is in several tables
       hint: write which table's: t.column
     "#);
