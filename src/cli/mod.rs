@@ -7,21 +7,31 @@ mod build;
 mod check;
 mod context;
 mod demo;
+mod environments;
+mod explain;
 mod failure;
 mod format;
 mod init;
+mod lineage;
 mod maintain;
 mod output;
 mod plan;
 mod progress;
+mod promote;
 mod pull;
+mod replay;
 mod run;
+mod schedules;
+mod schema;
+mod select;
 mod serve;
 mod sql;
 mod status;
 mod summary;
+mod test;
 mod trace;
 mod verify;
+mod what_if;
 mod write;
 
 use std::path::PathBuf;
@@ -62,6 +72,9 @@ struct Global {
     /// The project's folder [default: the nearest folder from here upwards that has a loopline.toml]
     #[arg(long, global = true, value_name = "DIR", env = "LOOPLINE_PROJECT", hide_env = true)]
     project: Option<PathBuf>,
+    /// Work in this environment: build what differs into tables of its own, read the rest from production; write to no system
+    #[arg(long, global = true, value_name = "NAME", env = "LOOPLINE_ENV", hide_env = true)]
+    env: Option<String>,
     /// Data as JSON on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -77,16 +90,25 @@ struct Global {
 enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
+    Test(test::Arguments),
     Pull(pull::Arguments),
     Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
+    Explain(explain::Arguments),
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
+    Lineage(lineage::Arguments),
     Sql(sql::Arguments),
+    WhatIf(what_if::Arguments),
     Status(status::Arguments),
+    Schedules(schedules::Arguments),
+    Env(environments::Arguments),
+    Promote(promote::Arguments),
+    Replay(replay::Arguments),
     Maintain(maintain::Arguments),
+    Schema(schema::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -98,7 +120,7 @@ pub fn main() -> ExitCode {
         Err(error) => return output::usage(&error),
     };
     let output = Output::new(cli.global.json, cli.global.quiet, cli.global.verbose);
-    let context = Context::new(output.clone(), cli.global.project);
+    let context = Context::new(output.clone(), cli.global.project, cli.global.env);
     // A panic has already been shown by the hook; it must not end with a code that blames the user.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| execute(cli.command, &context)));
     match ended {
@@ -121,15 +143,24 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
     match command {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
+        Command::Test(arguments) => test::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
+        Command::Explain(arguments) => explain::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
+        Command::Lineage(arguments) => lineage::run(&arguments, context).await,
+        Command::WhatIf(arguments) => what_if::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
+        Command::Env(arguments) => environments::run(&arguments, context).await,
+        Command::Promote(arguments) => promote::run(&arguments, context).await,
+        Command::Replay(arguments) => replay::run(&arguments, context).await,
+        Command::Schedules(arguments) => schedules::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
         Command::Demo(arguments) => demo::run(&arguments, context).await,

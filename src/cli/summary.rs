@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::model::{ModelOutcome, ModelRun};
 use crate::pipeline::{CheckReport, PullReport, RunReport, StreamPull, WriteSummary};
+use crate::project::Severity;
 use crate::store::RunOutcome;
 use crate::writeback::{GapReason, WriteReport};
 
@@ -118,10 +119,14 @@ fn built(models: &[ModelRun]) -> String {
     let (new, same, skipped) =
         (of(ModelOutcome::Built).count(), of(ModelOutcome::Same).count(), of(ModelOutcome::Skipped).count());
     let mut text = String::new();
+    let copied = of(ModelOutcome::Copied).count();
     let rows: u64 = of(ModelOutcome::Built).map(|model| model.rows).sum();
     let mut parts = vec![format!("{} with new contents ({} rows)", counted(new, "table", "tables"), count(rows))];
     if same > 0 {
         parts.push(format!("{same} computed again with the same contents"));
+    }
+    if copied > 0 {
+        parts.push(format!("{copied} copied"));
     }
     if skipped > 0 {
         parts.push(format!("{skipped} left as they are because nothing they depend on changed"));
@@ -133,10 +138,10 @@ fn built(models: &[ModelRun]) -> String {
 fn checks(checks: &[CheckReport]) -> String {
     let mut text = String::new();
     for check in checks {
-        let weight = if check.severity == "error" { "stopped the run" } else { "warning" };
-        let rows = counted(usize::try_from(check.rows).unwrap_or(usize::MAX), "row breaks", "rows break");
-        line(&mut text, &format!("{weight}: {rows} \"{}\" in {}", check.check, check.table));
+        let weight = if check.severity == Severity::Error { "stopped the run" } else { "warning" };
+        line(&mut text, &format!("{weight}: {}: {} ({})", check.table, check.check, check.found));
         text.push_str(&check.sample.lines().map(|row| format!("    {row}\n")).collect::<String>());
+        line(&mut text, &format!("  see them: loopline sql \"select * from {}\"", check.kept));
     }
     text
 }
@@ -298,7 +303,7 @@ mod tests {
     }
 
     fn model(table: &str, outcome: ModelOutcome) -> ModelRun {
-        ModelRun { table: table.into(), outcome, reason: "input changed".into(), rows: 600, seconds: 0.1 }
+        ModelRun { rows: 600, seconds: 0.1, ..ModelRun::new(&table.parse().unwrap(), outcome, "input changed".into()) }
     }
 
     fn report() -> RunReport {

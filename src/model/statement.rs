@@ -1,11 +1,10 @@
 //! One parsed `select`: which tables it reads, whether it looks at the clock; bare names of streams and the clock are bound here, in the syntax tree,
 //! so that the planner sees only tables and literals and line numbers stay those of the file.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use chrono::{Datelike, DurationRound, SubsecRound, TimeDelta, Timelike};
-use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement as ParsedStatement};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Statement, TableAlias, TableFactor, Value,
@@ -13,11 +12,14 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::error::Problem;
+use super::message::{first_line, syntax_problem};
+use super::past;
 use crate::base::time::Instant;
-use crate::base::{TableName, nearest};
-use crate::decide;
+use crate::base::{RunId, TableName, nearest};
+use crate::decide::{self, Input};
 use crate::project::Grain;
 
 /// How deep a statement may nest; the parser and the planner are recursive.
@@ -27,6 +29,12 @@ pub(super) const NESTING_MAX: usize = 128;
 const PURE_TABLE_FUNCTIONS: [&str; 3] = ["generate_series", "range", "unnest"];
 /// Functions that a run replaces by its own instant, cut to the model's grain.
 const CLOCK: [&str; 4] = ["now", "current_timestamp", "current_date", "today"];
+/// Whether an expression may look at the clock: true also where such a name is only a part of another word.
+pub(super) fn looks_at_clock(expression: &str) -> bool {
+    let text = expression.to_ascii_lowercase();
+    CLOCK.iter().any(|name| text.contains(name))
+}
+
 /// Functions of the wall clock without a date or zone.
 const LOCAL_CLOCK: [&str; 3] = ["current_time", "localtime", "localtimestamp"];
 /// Functions that yield something else each time.
@@ -44,6 +52,8 @@ pub(super) struct Read {
 #[derive(Debug, Clone)]
 pub(super) struct Select {
     pub statement: Statement,
+    /// The same however it is laid out: no comments, one space between words, words without quotes in lower case.
+    pub normal: String,
     /// In the order in which the statement names them, each once.
     pub reads: Vec<Read>,
     /// Line of the first use of the clock, by itself or in a decision function.
@@ -62,12 +72,31 @@ pub(super) enum Names<'a> {
 
 /// Reads exactly one `select` out of `text`.
 pub(super) fn parse(text: &str, names: &Names, repeatable: bool) -> Result<Select, Vec<Problem>> {
-    let mut statement = parse_one(text).map_err(|problem| vec![problem])?;
+    let (text, past) = past::take(text);
+    let mut statement = parse_one(&text).map_err(|problem| vec![problem])?;
     let mut resolver =
-        Resolver { names, repeatable, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
+        Resolver { names, repeatable, past, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
     let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut resolver);
-    let Resolver { reads, clock, decisions, problems, .. } = resolver;
-    if problems.is_empty() { Ok(Select { statement, reads, clock, decisions }) } else { Err(problems) }
+    let Resolver { reads, clock, decisions, mut problems, .. } = resolver;
+    let first = first_line(&text);
+    problems.iter_mut().for_each(|problem| problem.line = problem.line.max(first));
+    if problems.is_empty() { Ok(Select { statement, normal: normal(&text), reads, clock, decisions }) } else { Err(problems) }
+}
+
+fn normal(text: &str) -> String {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
+    let mut words: Vec<String> = vec![];
+    for token in tokens {
+        match token {
+            Token::Whitespace(_) => {}
+            Token::Word(word) if word.quote_style.is_none() => words.push(word.value.to_ascii_lowercase()),
+            other => words.push(other.to_string()),
+        }
+    }
+    while words.last().is_some_and(|word| word == ";") {
+        words.pop();
+    }
+    words.join(" ")
 }
 
 fn parse_one(text: &str) -> Result<Statement, Problem> {
@@ -76,30 +105,30 @@ fn parse_one(text: &str) -> Result<Statement, Problem> {
         .with_recursion_limit(NESTING_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| syntax_problem(&error))?;
+        .map_err(|error| syntax_problem(&error, text))?;
     let only_select = || Some("write one select, and nothing else".to_owned());
     let Some(first) = statements.pop_front() else {
         return Err(Problem::new(1, "there is no statement in it", only_select()));
     };
     if !statements.is_empty() {
-        return Err(Problem::new(1, format!("there are {} statements in it", statements.len() + 1), only_select()));
+        let what = format!("there are {} statements in it", statements.len() + 1);
+        return Err(Problem::new(second_line(text), what, only_select()));
     }
     match first {
         ParsedStatement::Statement(statement) if matches!(*statement, Statement::Query(_)) => Ok(*statement),
-        _ => Err(Problem::new(1, "this is not a select", only_select())),
+        _ => {
+            let hint = "write the select alone: a model's table is named by its file and made by the hub";
+            Err(Problem::new(first_line(text), "this is not a select", Some(hint.into())))
+        }
     }
 }
 
-/// The parser says where in its message only.
-fn syntax_problem(error: &DataFusionError) -> Problem {
-    let message = match error.find_root() {
-        DataFusionError::SQL(parser, _) => parser.to_string(),
-        other => other.strip_backtrace(),
-    };
-    let message = message.trim_start_matches("sql parser error: ").to_owned();
-    let Some((what, place)) = message.split_once(" at Line: ") else { return Problem::new(1, message, None) };
-    let line = place.split(',').next().and_then(|line| line.trim().parse().ok()).unwrap_or(1);
-    Problem::new(line, what, None)
+/// The line of the second statement.
+fn second_line(text: &str) -> usize {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().unwrap_or_default();
+    let mut after = tokens.iter().skip_while(|token| token.token != Token::SemiColon).skip(1);
+    let second = after.find(|token| !matches!(token.token, Token::Whitespace(_) | Token::SemiColon));
+    second.and_then(|token| usize::try_from(token.span.start.line).ok()).unwrap_or(1)
 }
 
 /// What a query's own names hide.
@@ -113,6 +142,8 @@ struct Frame {
 struct Resolver<'a> {
     names: &'a Names<'a>,
     repeatable: bool,
+    /// Tables of earlier runs.
+    past: BTreeMap<past::Place, RunId>,
     frames: Vec<Frame>,
     reads: Vec<Read>,
     clock: Option<usize>,
@@ -144,7 +175,7 @@ impl VisitorMut for Resolver<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, args: Some(args), .. } => self.function(name, &args.args),
+            TableFactor::Table { name, args: Some(args), .. } => self.function(name, &mut args.args),
             TableFactor::Function { name, args, .. } => self.function(name, args),
             TableFactor::Table { name, alias, .. } => self.table(name, alias),
             TableFactor::TableFunction { expr, .. } => {
@@ -184,10 +215,17 @@ impl Resolver<'_> {
     fn table(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>) {
         let Some(parts) = name.0.iter().map(|part| part.as_ident().cloned()).collect::<Option<Vec<Ident>>>() else { return };
         match parts.as_slice() {
+            [file] if file.quote_style == Some('\'') => {
+                let hint = Some("files are a stream of a connector; a statement reads tables".into());
+                self.problems.push(Problem::new(line_of(file), format!("a statement reads no files: {name}"), hint));
+            }
             [bare] => self.bare(name, alias, bare.clone()),
             [schema, _] if matches!(self.names, Names::Streams { .. }) && normalised(schema) == "raw" => {
                 let hint = Some("a map reads the streams of its own system, by their bare name: from stream_name".into());
                 self.problems.push(Problem::new(line_of(schema), format!("{name} is not for maps"), hint));
+            }
+            [schema, table] if let Some(run) = self.past.get(&(schema.span.start.line, schema.span.start.column)).copied() => {
+                self.past(name, alias, (schema.clone(), table.clone()), run);
             }
             [schema, table] => self.read(TableName::new(normalised(schema), normalised(table)), line_of(schema)),
             [first, ..] => {
@@ -196,6 +234,19 @@ impl Resolver<'_> {
             }
             [] => {}
         }
+    }
+
+    fn past(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>, (schema, ident): (Ident, Ident), run: RunId) {
+        let (table, line) = (TableName::new(normalised(&schema), normalised(&ident)), line_of(&schema));
+        if self.repeatable {
+            let hint = Some("a model reads what its own run has; ask for other runs with `loopline sql`".into());
+            self.problems.push(Problem::new(line, format!("{table} version as of {run} is for queries"), hint));
+            return;
+        }
+        let past = past::name(&table, run);
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident, columns: vec![], at: None });
+        *name = named(&past, &schema);
+        self.read(past, line);
     }
 
     fn bare(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>, ident: Ident) {
@@ -219,13 +270,11 @@ impl Resolver<'_> {
         let table = TableName::new("raw", format!("{system}__{bare}"));
         // Columns may be qualified with the stream's name; it becomes the alias.
         alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident.clone(), columns: vec![], at: None });
-        let part =
-            |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: ident.span });
-        *name = ObjectName(vec![part(&table.schema), part(&table.name)]);
+        *name = named(&table, &ident);
         self.read(table, line);
     }
 
-    fn function(&mut self, name: &ObjectName, args: &[FunctionArg]) {
+    fn function(&mut self, name: &ObjectName, args: &mut Vec<FunctionArg>) {
         let Some(ident) = name.0.first().and_then(|part| part.as_ident()) else { return };
         let (function, line) = (normalised(ident), line_of(ident));
         let decisions = decide::all();
@@ -233,7 +282,11 @@ impl Resolver<'_> {
             if args.iter().any(|arg| !matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !is_query(expr))) {
                 self.problems.push(Problem::new(line, format!("{function} takes values, not queries"), None));
             }
-        } else if decisions.iter().any(|decision| decision.name() == function) && name.0.len() == 1 {
+        } else if let Some(decision) = decisions.iter().find(|decision| decision.name() == function && name.0.len() == 1) {
+            match positional(decision.inputs(), std::mem::take(args)) {
+                Ok(placed) => *args = placed,
+                Err((what, hint)) => return self.problems.push(Problem::new(line, format!("{function}: {what}"), hint)),
+            }
             self.decision(&function, line, args);
         } else {
             let known: Vec<_> = decisions.iter().map(|decision| decision.name()).chain(PURE_TABLE_FUNCTIONS).collect();
@@ -246,7 +299,7 @@ impl Resolver<'_> {
     }
 
     fn decision(&mut self, function: &str, line: usize, args: &[FunctionArg]) {
-        for (position, arg) in args.iter().enumerate() {
+        for (position, arg) in args.iter().enumerate().filter(|(_, arg)| **arg != absent()) {
             match table_argument(arg) {
                 Some(Ok(table)) => self.read(table, line),
                 Some(Err(what)) => {
@@ -266,6 +319,47 @@ impl Resolver<'_> {
         }
         self.decisions.push(function.to_owned());
     }
+}
+
+/// The name of `table` where the statement has `place`.
+fn named(table: &TableName, place: &Ident) -> ObjectName {
+    let part = |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: place.span });
+    ObjectName(vec![part(&table.schema), part(&table.name)])
+}
+
+/// Named arguments, `input => 'schema.table'`, at the places of their inputs; null where one before them is not given. Otherwise what is wrong, and a hint.
+fn positional(inputs: &[Input], args: Vec<FunctionArg>) -> Result<Vec<FunctionArg>, (String, Option<String>)> {
+    let mut placed: Vec<Option<FunctionArg>> = vec![];
+    let mut named = false;
+    for arg in args {
+        let (at, arg) = match arg {
+            FunctionArg::Named { name, arg, .. } => {
+                named = true;
+                let name = normalised(&name);
+                let names = || inputs.iter().map(|input| input.name);
+                let at = names().position(|input| input == name).ok_or_else(|| {
+                    let hint = match nearest(&name, names()) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("it takes: {}", names().collect::<Vec<_>>().join(", ")),
+                    };
+                    (format!("unknown input {name}"), Some(hint))
+                })?;
+                (at, FunctionArg::Unnamed(arg))
+            }
+            arg if named => return Err((format!("{arg} comes after a named input"), Some("name it too".into()))),
+            arg => (placed.len(), arg),
+        };
+        placed.resize(placed.len().max(at + 1), None);
+        if placed[at].replace(arg).is_some() {
+            return Err((format!("input {} is given twice", inputs[at].name), None));
+        }
+    }
+    Ok(placed.into_iter().map(|arg| arg.unwrap_or_else(absent)).collect())
+}
+
+/// The argument for an input that is not given.
+fn absent() -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(Value::Null.into())))
 }
 
 fn is_query(expr: &Expr) -> bool {
@@ -352,6 +446,69 @@ mod tests {
         assert_eq!(hub("with a as (select * from b), b as (select 1) select * from a"), Err("1: unknown table b".into()));
         assert_eq!(hub("with recursive a as (select 1 as n union all select n + 1 from a) select * from a"), Ok(vec![]));
         assert_eq!(hub("select * from (with a as (select 1) select * from a) x, a"), Err("1: unknown table a".into()));
+    }
+
+    /// A name is a CTE's only where that CTE is in scope; names of two parts are always tables.
+    #[test]
+    fn every_read_is_found() {
+        for (text, expected) in [
+            ("select * from a.t where exists (select 1 from b.t where b.t.x = a.t.x)", "a.t b.t"),
+            ("select (select max(x) from a.t) as m, case when 1 in (select x from b.t) then 1 end from c.t", "a.t b.t c.t"),
+            (
+                "select * from a.t join b.t on b.t.x = (select min(x) from c.t), lateral (select * from d.t where d.t.y = a.t.y) l",
+                "a.t b.t c.t d.t",
+            ),
+            ("select * from a.t union all (select * from b.t except select * from c.t)", "a.t b.t c.t"),
+            ("select x from a.t order by (select y from b.t)", "a.t b.t"),
+            (
+                "select x, count(*) filter (where x in (select x from b.t)) from a.t group by x having max(y) > (select 1 from c.t)",
+                "b.t a.t c.t",
+            ),
+            ("with a as (select * from s.a) select * from a join t.a on true", "s.a t.a"),
+            ("with A as (select 1 from s.t) select * from a, \"a\"", "s.t"),
+            ("with a as (select 1), b as (with a as (select * from s.x) select * from a) select * from a, b", "s.x"),
+            (
+                "with a as (with inner_one as (select * from s.x) select * from inner_one) select * from a where x in (with z as (select * from s.y) select * from z)",
+                "s.x s.y",
+            ),
+            (
+                "with recursive a as (select x from s.x union all select x + 1 from a where x < (select max(x) from s.y)) select * from a",
+                "s.x s.y",
+            ),
+            (
+                "with p as (select * from trace('s.a', 's.b', 's.c', 's.d')) select * from p, generate_series(1, 3)",
+                "s.a s.b s.c s.d",
+            ),
+            ("select * from (values (1), (2)) v(x) join s.t using (x)", "s.t"),
+            ("select * from \"S\".\"T\" join S.T on true", "S.T s.t"),
+            ("select sum(x) over (partition by (select 1 from a.t)) from b.t", "a.t b.t"),
+            (
+                "with a as (select * from s.t) select * from (select * from a) x where not exists (select * from b)",
+                "1: unknown table b",
+            ),
+            ("with recursive a as (select 1 from b), b as (select 1) select * from a", "1: unknown table b"),
+            ("select * from (with c as (select 1) select * from c) x join (select * from c) y on true", "1: unknown table c"),
+        ] {
+            let found = hub(text)
+                .map(|reads| reads.iter().map(|read| read.split(':').next().unwrap().to_owned()).collect::<Vec<_>>().join(" "));
+            assert_eq!(found.unwrap_or_else(|error| error), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn layout_does_not_count() {
+        let same = [
+            "select a, 'X' as \"B\" from s.t where a<>1",
+            "--! x = 1\nSELECT A,\n  'X' AS \"B\" /* why */ FROM s.T\nWHERE a <> 1 ;;\n",
+        ];
+        assert_eq!(normal(same[0]), normal(same[1]));
+        for other in [
+            "select a, 'x' as \"B\" from s.t where a<>1",
+            "select a, 'X' as \"b\" from s.t where a<>1",
+            "select a, 'X' as \"B\" from s.t where a<>1 0",
+        ] {
+            assert_ne!(normal(same[0]), normal(other), "{other}");
+        }
     }
 
     #[test]

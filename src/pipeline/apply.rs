@@ -7,7 +7,7 @@ use crate::project::WriteRule;
 use crate::store::{ChangeId, RunOutcome};
 use crate::writeback::{PlanRequest, Preview, Recovered, Undone};
 
-use super::inputs::{SystemsOf, graph};
+use super::inputs::SystemsOf;
 use super::pull::causes;
 use super::run::Running;
 use super::{Hub, PipelineError, RunOptions, RunReport, WriteSummary};
@@ -16,6 +16,7 @@ impl Hub {
     /// Sends what is approved, pulls what was written, confirms.
     pub async fn apply(&self, options: &RunOptions<'_>) -> Result<WriteSummary, PipelineError> {
         self.lease()?;
+        self.may("write")?;
         let _busy = self.busy.lock().await;
         let as_of = options.as_of.map_or_else(|| self.now(), Ok)?;
         let run = self.store.control.start_run("apply", as_of)?;
@@ -36,13 +37,13 @@ impl Hub {
 
     /// What the next plan of `pipeline` (all pipelines' rules if `None`) would hold, from the last cut; touches nothing.
     pub async fn plan(&self, pipeline: Option<&str>) -> Result<Preview, PipelineError> {
-        let graph = graph(&self.project)?;
+        let graph = self.graph()?;
         let rules = match pipeline {
             Some(name) => self.pipeline(name)?.write.clone(),
             None => self.all_rules(),
         };
         let cut = self.cut().await?;
-        let inputs = SystemsOf::new(&graph).of_writes();
+        let inputs = SystemsOf::new(graph).of_writes();
         let request = PlanRequest { run: cut.run, cut: &cut, rules: &rules, inputs: &inputs, now: time::now() };
         Ok(self.writeback().preview(&request).await?)
     }
@@ -65,6 +66,7 @@ impl Hub {
 
     /// Plans the reverse of confirmed changes; `by` is the person's name. Sent by the next apply or run, once approved.
     pub async fn undo(&self, ids: &[ChangeId], by: &str) -> Result<Undone, PipelineError> {
+        self.may("write")?;
         let cut = self.cut().await?;
         Ok(self.writeback().undo(cut.run, ids, by).await?)
     }
@@ -73,6 +75,7 @@ impl Hub {
     /// not be looked at.
     pub async fn recover(&self, options: &RunOptions<'_>) -> Result<Recovered, PipelineError> {
         let lease = self.lease()?;
+        self.may("write")?;
         let _busy = self.busy.lock().await;
         options.go_on()?;
         let cut = self.cut().await?;

@@ -1,18 +1,20 @@
 //! The hub: an opened project.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::Mutex;
 
-use crate::base::nearest;
 use crate::base::time::{self, Instant};
-use crate::model::Reader;
+use crate::base::{RunId, nearest};
+use crate::model::{Graph, Reader};
 use crate::project::{Pipeline, Project};
 use crate::store::{Cut, Lease, Store};
 use crate::writeback::Writeback;
 
+use super::live::Live;
 use super::progress::{Cancel, Progress};
+use super::promote::known_environment;
 use super::{PipelineError, Silent};
 
 /// Whether a hub may commit to the store and write to systems.
@@ -28,16 +30,18 @@ pub enum Access {
 pub struct Hub {
     pub project: Arc<Project>,
     pub store: Store,
-    lease: Option<Lease>,
+    pub(super) lease: Option<Lease>,
     /// Held by whatever writes, so that runs of one process never overlap.
     pub(super) busy: Mutex<()>,
+    pub(super) live: Live,
+    pub(super) graph: OnceLock<Graph>,
 }
 
 /// How to run, apart from what the pipeline says.
 pub struct RunOptions<'a> {
     /// Overrides the run's instant (default: [`Hub::now`]).
     pub as_of: Option<Instant>,
-    /// Reads every table whole, and lets sweeps remove any number of rows.
+    /// Reads every table whole, lets sweeps remove any number of rows, and builds every model whole.
     pub full: bool,
     /// Pulls systems outside of their hours, too.
     pub any_hour: bool,
@@ -60,6 +64,10 @@ impl RunOptions<'_> {
 
 impl Hub {
     pub async fn open(project: Arc<Project>, access: Access) -> Result<Self, PipelineError> {
+        if let (Access::Read, Some(environment)) = (access, &project.environment) {
+            // Looking for what is not there must not make it.
+            known_environment(&Store::environments_beside(&project).await?, &environment.name)?;
+        }
         let store = Store::open(&project).await?;
         let lease = match access {
             Access::Read => None,
@@ -69,7 +77,7 @@ impl Hub {
                 Some(lease)
             }
         };
-        Ok(Self { project, store, lease, busy: Mutex::new(()) })
+        Ok(Self { project, store, lease, busy: Mutex::new(()), live: Live::default(), graph: OnceLock::new() })
     }
 
     /// The plant's current instant: the project's clock file, else the wall clock.
@@ -96,6 +104,14 @@ impl Hub {
     /// The last complete cut.
     pub async fn cut(&self) -> Result<Cut, PipelineError> {
         self.store.cut().await?.ok_or(PipelineError::NoCut)
+    }
+
+    /// The cut of a run, as long as it is kept; the last complete one for `None`.
+    pub async fn cut_of(&self, run: Option<RunId>) -> Result<Cut, PipelineError> {
+        match run {
+            Some(run) => Ok(self.store.cut_of(run).await?),
+            None => self.cut().await,
+        }
     }
 
     pub(super) fn lease(&self) -> Result<&Lease, PipelineError> {

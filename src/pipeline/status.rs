@@ -8,8 +8,8 @@ use crate::base::RunId;
 use crate::base::time::{self, Instant};
 use crate::store::{ChangeState, Filter, PullRecord, RunRecord};
 
-use super::schedule::next_due;
-use super::{Hub, PipelineError, Upkeep};
+use super::schedule::ScheduleStatus;
+use super::{CheckReport, Hub, PipelineError, Upkeep};
 
 /// Runs that a status lists.
 const RUNS_SHOWN: usize = 20;
@@ -19,6 +19,8 @@ const RUNS_SHOWN: usize = 20;
 pub struct Status {
     /// The plant's current instant.
     pub now: Instant,
+    /// The environment, and the production run that it stands on.
+    pub environment: Option<(String, Option<RunId>)>,
     /// The last complete cut and its instant.
     pub cut: Option<(RunId, Instant)>,
     pub systems: Vec<Freshness>,
@@ -27,8 +29,9 @@ pub struct Status {
     pub runs: Vec<RunRecord>,
     /// Kind → state → changes, without those superseded.
     pub changes: BTreeMap<String, BTreeMap<String, usize>>,
-    /// Pipelines and when they are due next, by the wall clock.
-    pub due: Vec<(String, Option<Instant>)>,
+    pub schedules: Vec<ScheduleStatus>,
+    /// Checks that did not hold when they last ran.
+    pub checks: Vec<CheckReport>,
     /// What maintenance last found.
     pub upkeep: Option<Upkeep>,
     /// Why nothing is written, if so.
@@ -49,15 +52,20 @@ impl Hub {
     pub async fn status(&self) -> Result<Status, PipelineError> {
         let control = &self.store.control;
         let behind = self.store.control_behind().await?;
-        let wall = time::now();
+        let (wall, cut) = (time::now(), self.store.cut().await?);
+        let base = cut.as_ref().and_then(|cut| cut.base.as_ref()).map(|base| base.run);
+        // What an environment reads of production is as fresh as that says.
+        let systems = self.project.systems.keys().filter(|_| self.pulls());
         Ok(Status {
+            environment: self.project.environment.as_ref().map(|environment| (environment.name.clone(), base)),
             now: self.now()?,
-            cut: self.store.cut().await?.map(|cut| (cut.run, cut.as_of)),
-            systems: self.project.systems.keys().map(|system| self.freshness(system, wall)).collect::<Result<_, _>>()?,
+            cut: cut.map(|cut| (cut.run, cut.as_of)),
+            systems: systems.map(|system| self.freshness(system, wall)).collect::<Result<_, _>>()?,
             pulls: control.last_pulls()?,
             runs: control.runs(RUNS_SHOWN)?,
             changes: self.counts()?,
-            due: self.due(wall)?,
+            schedules: self.schedules(wall)?,
+            checks: self.failing_checks()?,
             upkeep: self.upkeep()?,
             refused: behind.map(|behind| {
                 format!(
@@ -90,12 +98,5 @@ impl Hub {
             }
         }
         Ok(counts)
-    }
-
-    fn due(&self, now: Instant) -> Result<Vec<(String, Option<Instant>)>, PipelineError> {
-        let scheduled = self.project.pipelines.values().filter_map(|pipeline| Some((pipeline, pipeline.schedule.as_ref()?)));
-        scheduled
-            .map(|(pipeline, schedule)| Ok((pipeline.name.clone(), next_due(&schedule.cron, schedule.timezone, now)?)))
-            .collect()
     }
 }

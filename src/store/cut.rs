@@ -29,6 +29,8 @@ const APP: &str = "loopline";
 pub(super) const CONTENT: &str = "loopline.content";
 /// Changes only when rows do; what models compare to know whether an input changed.
 pub(super) const DATA: &str = "loopline.data";
+/// Tables of one run that are committed at the same time: each waits for the disk or the network most of the time.
+const TABLES_AT_ONCE: usize = 8;
 /// How often a commit is computed anew when another program was faster.
 const COMMITS_MAX: u32 = 5;
 
@@ -43,7 +45,8 @@ pub(super) struct Manifest {
 
 impl Manifest {
     pub(super) fn staged_paths(self) -> impl Iterator<Item = String> {
-        self.staged.into_iter().flat_map(|staged| staged.files).map(|file| file.path)
+        let files = |staged: Staged| staged.files.into_iter().chain(staged.edit.into_iter().flat_map(|edit| edit.changes));
+        self.staged.into_iter().flat_map(files).map(|file| file.path)
     }
 }
 
@@ -65,7 +68,10 @@ impl Store {
         let unchanged = unchanged.into_iter().map(|(table, version)| (table.to_string(), version)).collect();
         let manifest = Manifest { run, as_of, staged, unchanged };
         self.put_manifest(&manifest).await?;
-        self.finish(&manifest).await
+        let cut = self.finish(&manifest).await?;
+        let cut = self.over_base(cut).await?;
+        self.keep_known(&cut).await;
+        Ok(cut)
     }
 
     /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
@@ -81,7 +87,10 @@ impl Store {
     pub async fn cut(&self) -> Result<Option<Cut>, StoreError> {
         let Some(cuts) = self.latest(&cuts_table()).await? else { return Ok(None) };
         let Some(newest) = newest_run(&cuts) else { return Ok(None) };
-        self.read_cut_of(&cuts, newest).await
+        match self.read_cut_of(&cuts, newest).await? {
+            Some(cut) => self.over_base(cut).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The cut that `run` published, as long as its versions are kept.
@@ -90,7 +99,7 @@ impl Store {
         match self.read_cut_of(&cuts, run).await? {
             None => Err(StoreError::NoCutOf { run }),
             Some(cut) if cut.tables.is_empty() && newest_run(&cuts) != Some(run) => Err(StoreError::CutGone { run }),
-            Some(cut) => Ok(cut),
+            Some(cut) => self.over_base(cut).await,
         }
     }
 
@@ -121,18 +130,22 @@ impl Store {
         for (name, version) in &manifest.unchanged {
             tables.insert(table_name(name)?, *version);
         }
+        let mut commits = futures::stream::iter(&manifest.staged)
+            .map(|staged| async move {
+                let table = table_name(&staged.table)?;
+                failpoint::hit("publish.table.before");
+                let version = self.publish_table(manifest.run, &table, staged).await?;
+                failpoint::hit("publish.table.after");
+                let unused = self.unused(&table, staged).await?;
+                Ok::<_, StoreError>((table, version, unused))
+            })
+            .buffered(TABLES_AT_ONCE);
         let mut unused = Vec::new();
-        for staged in &manifest.staged {
-            let table = table_name(&staged.table)?;
-            failpoint::hit("publish.table.before");
-            let (version, used) = self.publish_table(manifest.run, &table, staged).await?;
-            failpoint::hit("publish.table.after");
-            if !used {
-                unused.extend(staged.files.iter().map(|file| file.path.clone()));
-            }
+        while let Some((table, version, left)) = commits.try_next().await? {
+            unused.extend(left);
             tables.insert(table, version);
         }
-        let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables };
+        let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables, base: None };
         failpoint::hit("publish.cut.before");
         self.commit_cut(&cut).await?;
         failpoint::hit("publish.cut.after");
@@ -144,8 +157,19 @@ impl Store {
         Ok(cut)
     }
 
-    /// Commits one staged table; returns its version and whether the staged files are part of it.
-    async fn publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<(u64, bool), StoreError> {
+    /// Staged files of which the table makes no use because its rows stayed the same.
+    async fn unused(&self, table: &TableName, staged: &Staged) -> Result<Vec<String>, StoreError> {
+        let Some(now) = self.load(table).await? else { return Ok(Vec::new()) };
+        let new = DataFile::beside(&staged.files, &now.version.files);
+        if staged.files.is_empty() || new.is_empty() || now.version.properties.get(CONTENT) != Some(&staged.content) {
+            return Ok(Vec::new());
+        }
+        let changes = staged.edit.iter().flat_map(|edit| &edit.changes).cloned();
+        Ok(new.into_iter().chain(changes).map(|file| file.path).collect())
+    }
+
+    /// Commits one staged table; returns its version.
+    async fn publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<u64, StoreError> {
         let mut attempt = 1;
         loop {
             match self.try_publish_table(run, table, staged).await {
@@ -156,46 +180,41 @@ impl Store {
         }
     }
 
-    async fn try_publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<(u64, bool), StoreError> {
+    async fn try_publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<u64, StoreError> {
         let base = self.load(table).await?;
         let mut properties = staged.properties.clone();
         properties.insert(CONTENT.into(), staged.content.clone());
         let schema = types::from_delta(&staged.table, &staged.schema_json)?;
-        let txn = (APP.to_owned(), run.0);
-        let Some(loaded) = &base else {
-            properties.insert(DATA.into(), format!("run {run}"));
-            let commit = Commit {
-                base,
-                schema,
-                properties,
-                add: staged.files.clone(),
-                remove: Vec::new(),
-                changes: Vec::new(),
-                data_change: true,
-                txn,
+        let (mut add, mut remove, mut changes) = (staged.files.clone(), Vec::new(), Vec::new());
+        let mut same = false;
+        if let Some(loaded) = &base {
+            let now = &loaded.version;
+            if self.txn(loaded, APP).await?.is_some_and(|done| done >= run.0) {
+                return Ok(now.version);
+            }
+            let content = now.properties.get(CONTENT);
+            same = content == Some(&staged.content);
+            if same && properties.iter().all(|(name, value)| now.properties.get(name) == Some(value)) {
+                return Ok(now.version);
+            }
+            if !same && staged.files.is_empty() && staged.rows > 0 {
+                // Properties for rows that are no longer there.
+                return Ok(now.version);
+            }
+            (add, remove) = if same {
+                Default::default()
+            } else {
+                (DataFile::beside(&staged.files, &now.files), DataFile::beside(&now.files, &staged.files))
             };
-            return Ok((self.commit(table, commit).await?, true));
-        };
-        let now = &loaded.version;
-        if self.txn(loaded, APP).await?.is_some_and(|done| done >= run.0) {
-            let used = staged.files.iter().any(|file| now.files.iter().any(|other| other.path == file.path));
-            return Ok((now.version, used || staged.files.is_empty()));
+            // What a feed tells is true of the rows that it was made from only.
+            let edit = staged.edit.as_ref().filter(|edit| !same && content == Some(&edit.base_content));
+            changes = edit.map(|edit| edit.changes.clone()).unwrap_or_default();
         }
-        let same = now.properties.get(CONTENT) == Some(&staged.content);
-        if same && properties.iter().all(|(name, value)| now.properties.get(name) == Some(value)) {
-            return Ok((now.version, false));
-        }
-        let (add, remove) = if same { Default::default() } else { (staged.files.clone(), now.files.clone()) };
         if !same {
             properties.insert(DATA.into(), format!("run {run}"));
         }
-        let version = self
-            .commit(
-                table,
-                Commit { base: base.clone(), schema, properties, add, remove, changes: Vec::new(), data_change: true, txn },
-            )
-            .await?;
-        Ok((version, !same))
+        let txn = (APP.to_owned(), run.0);
+        self.commit(table, Commit { base, schema, properties, add, remove, changes, data_change: true, txn }).await
     }
 
     async fn commit_cut(&self, cut: &Cut) -> Result<(), StoreError> {
@@ -341,7 +360,7 @@ fn read_cut(batch: &RecordBatch, run: RunId, cut: &mut Option<Cut>) -> Result<()
     for row in (0..batch.num_rows()).filter(|row| runs.is_valid(*row) && runs.value(*row) == run.0) {
         let malformed = || StoreError::Malformed { what: format!("row {row} of run {run} in system.cuts") };
         let as_of = DateTime::from_timestamp_micros(instants.value(row)).ok_or_else(malformed)?;
-        let cut = cut.get_or_insert_with(|| Cut { run, as_of, tables: BTreeMap::new() });
+        let cut = cut.get_or_insert_with(|| Cut { run, as_of, tables: BTreeMap::new(), base: None });
         if tables.is_valid(row) {
             let version = u64::try_from(versions.value(row)).map_err(|_| malformed())?;
             cut.tables.insert(table_name(tables.value(row))?, version);
@@ -412,7 +431,7 @@ mod tests {
         }
         if steps > manifest.staged.len() {
             let tables = BTreeMap::from([(name(ITEMS), 1), (name(STOCK), 1)]);
-            bench.store.commit_cut(&Cut { run: manifest.run, as_of: manifest.as_of, tables }).await.unwrap();
+            bench.store.commit_cut(&Cut { run: manifest.run, as_of: manifest.as_of, tables, base: None }).await.unwrap();
         }
         if steps > manifest.staged.len() + 1 {
             bench.store.object_store().delete(&manifest_path(manifest.run)).await.unwrap();

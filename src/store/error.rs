@@ -66,6 +66,8 @@ pub enum StoreError {
     ControlBehind { known: crate::base::RunId, published: crate::base::RunId },
     #[error("run {run} was published, but its versions are no longer kept")]
     CutGone { run: crate::base::RunId },
+    #[error("the environment stands on run {run} of production, whose versions are no longer kept")]
+    BaseGone { run: crate::base::RunId },
     #[error("run {run} published nothing")]
     NoCutOf { run: crate::base::RunId },
     #[error("a change cannot go from {from} to {to}")]
@@ -116,6 +118,9 @@ impl Diagnose for StoreError {
             Self::CutGone { .. } => {
                 "how long runs are kept: `runs` and `sent` (runs behind a change that was sent) under [retention] in loopline.toml"
             }
+            Self::BaseGone { .. } => {
+                "build the environment anew: `loopline build --env NAME`, or remove it: `loopline env drop NAME`"
+            }
             Self::NoCutOf { .. } => "`loopline status` lists the last runs",
             Self::ControlNewer { .. } => "use the newer version",
             Self::ControlForeign { .. } => {
@@ -132,13 +137,16 @@ impl StoreError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Conflict { .. } => Retry::After(Duration::from_millis(200)),
-            _ => {
-                let causes = std::iter::successors(std::error::Error::source(self), |cause| cause_of(*cause));
-                let passing = causes.filter_map(|cause| cause.downcast_ref()).any(may_pass);
-                if passing { Retry::After(Duration::from_secs(2)) } else { Retry::Never }
-            }
+            _ => retry_after(self),
         }
     }
+}
+
+/// Whether an error goes back to a store that does not answer as it should.
+pub fn retry_after(error: &(dyn std::error::Error + 'static)) -> Retry {
+    let causes = std::iter::successors(error.source(), |cause| cause_of(*cause));
+    let passing = causes.filter_map(|cause| cause.downcast_ref()).any(may_pass);
+    if passing { Retry::After(Duration::from_secs(2)) } else { Retry::Never }
 }
 
 /// The next cause. An `io::Error` passes over the error that it wraps.

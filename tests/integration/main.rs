@@ -9,19 +9,25 @@
 )]
 
 mod bad_input;
+mod checks;
 mod cli;
 mod connect;
 mod contracts;
+mod environments;
 mod faults;
 mod files;
 mod harness;
+mod history;
 mod kill;
 mod kill_pull;
 mod r#loop;
 mod maintain;
+mod messages;
+mod plan;
 mod proxy;
 mod pulls;
 mod scenario;
+mod schedules;
 mod serve;
 mod sql_models;
 mod tidy;
