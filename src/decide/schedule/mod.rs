@@ -19,6 +19,7 @@
 mod bound;
 mod calendar;
 mod dispatch;
+#[allow(dead_code, reason = "shops that are classical go there once the search of factories calls it")]
 mod jobshop;
 mod read;
 mod search;
