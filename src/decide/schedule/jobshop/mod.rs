@@ -80,13 +80,6 @@ impl Problem {
     }
 }
 
-/// Where a schedule that is known already has an operation: one of its choices, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
-    pub choice: u32,
-    pub start: i64,
-}
-
 /// How long to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -119,23 +112,21 @@ pub struct Solution {
 
 /// Where a search stands.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "read by tests and measurements")]
 pub struct Progress {
     pub iterations: u64,
     pub makespan: i64,
 }
 
 /// Searches until the budget is spent, the makespan is proven or `stop` says so: it is asked between epochs, some hundredths of a second each.
-/// The result is never worse than `start`, a schedule by operation (empty if there is none; one that breaks the order of a job is not looked at).
-pub fn solve(problem: &Problem, start: &[Start], budget: &Budget, mut stop: impl FnMut(Progress) -> bool) -> Solution {
+pub fn solve(problem: &Problem, budget: &Budget, mut stop: impl FnMut(Progress) -> bool) -> Solution {
     let instance = Instance::new(problem);
     let bound = bound::lower_bound(&instance);
-    let start = instance.plan(start);
     let mut seeds = Rng::new(budget.seed);
     let mut walks: Vec<Walk<'_>> = (0..budget.walks.max(1))
-        .map(|number| {
+        .map(|_| {
             let mut rng = Rng::new(seeds.next());
-            let known = start.clone().filter(|_| number == 0 || instance.is_large());
-            let plan = known.unwrap_or_else(|| start::construct(&instance, &mut rng));
+            let plan = start::construct(&instance, &mut rng);
             Walk::new(&instance, plan, rng)
         })
         .collect();

@@ -1,12 +1,9 @@
 //! The problem as the search reads it: flat arrays, times that fit 32 bits.
 
-use super::{Problem, Solution, Start};
+use super::{Problem, Solution};
 
 /// Largest time inside the search: sums of two stay in 32 bits.
 const TIME_MAX: i64 = 1 << 29;
-
-/// Operations times jobs, what it costs to construct a plan.
-const LARGE: usize = 50_000_000;
 
 /// A choice of an operation.
 #[derive(Debug, Clone, Copy)]
@@ -74,30 +71,6 @@ impl Instance {
     /// A time of the search as the problem says it.
     pub(super) fn instant(&self, time: i32) -> i64 {
         self.origin + i64::from(time) * self.scale
-    }
-
-    /// So large that to construct a plan takes seconds.
-    pub(super) fn is_large(&self) -> bool {
-        self.operations().saturating_mul(self.release.len()) > LARGE
-    }
-
-    /// The plan of somebody else's schedule, if it has a choice of each operation and keeps the order of the jobs.
-    pub(super) fn plan(&self, start: &[Start]) -> Option<Plan> {
-        let operations = 0..self.operations() as u32;
-        let choice = operations.clone().zip(start).map(|(operation, start)| self.first_choice[operation as usize] + start.choice);
-        let choice: Vec<u32> =
-            choice.zip(operations.clone()).filter(|(c, o)| self.choices_of(*o).contains(c)).map(|(c, _)| c).collect();
-        if start.len() != self.operations() || choice.len() != start.len() {
-            return None;
-        }
-        let mut order: Vec<u32> = operations.collect();
-        let time = |operation: u32| {
-            let (start, duration) = (start[operation as usize].start, self.choice(choice[operation as usize]).duration);
-            (start, duration > 0, operation)
-        };
-        order.sort_unstable_by_key(|operation| time(*operation));
-        let jobs = order.iter().all(|operation| self.next(*operation).is_none_or(|next| time(*operation) < time(next)));
-        jobs.then_some(Plan { order, choice, makespan: 0 })
     }
 
     /// A plan with the times of the problem itself.

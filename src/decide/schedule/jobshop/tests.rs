@@ -83,7 +83,7 @@ fn small_shops_reach_their_optimum() {
             let problem = random(&mut rng, jobs, operations, machines, choices);
             let mut next = problem.jobs[..problem.release.len()].to_vec();
             let best = optimum(&problem, &mut next, &mut problem.release.clone(), &mut problem.available.clone(), 0);
-            let solution = solve(&problem, &[], &budget(4000), |_| false);
+            let solution = solve(&problem, &budget(4000), |_| false);
             check(&problem, &solution);
             assert_eq!(solution.makespan, best, "case {case} of {jobs} jobs: {problem:?}");
             assert!(solution.iterations <= 4000);
@@ -211,17 +211,17 @@ fn threads_and_repetition_change_nothing() {
             };
             problem.job(0, &(0..8).map(|_| operation(&mut rng)).collect::<Vec<_>>()).unwrap();
         }
-        let whole = solve(&problem, &[], &Budget { walks: 3, ..budget(90_000) }, |_| false);
+        let whole = solve(&problem, &Budget { walks: 3, ..budget(90_000) }, |_| false);
         check(&problem, &whole);
         for threads in [1, 2, 3] {
-            let again = solve(&problem, &[], &Budget { walks: 3, threads, ..budget(90_000) }, |_| false);
+            let again = solve(&problem, &Budget { walks: 3, threads, ..budget(90_000) }, |_| false);
             assert_eq!(again, whole);
         }
         let stopped =
-            solve(&problem, &[], &Budget { walks: 3, threads: 2, ..budget(u64::MAX) }, |progress| progress.iterations > 40_000);
-        let replayed = solve(&problem, &[], &Budget { walks: 3, ..budget(stopped.iterations) }, |_| false);
+            solve(&problem, &Budget { walks: 3, threads: 2, ..budget(u64::MAX) }, |progress| progress.iterations > 40_000);
+        let replayed = solve(&problem, &Budget { walks: 3, ..budget(stopped.iterations) }, |_| false);
         assert_eq!(stopped, replayed);
-        assert_ne!(solve(&problem, &[], &Budget { seed: 2, ..budget(2_000) }, |_| false).starts, whole.starts);
+        assert_ne!(solve(&problem, &Budget { seed: 2, ..budget(2_000) }, |_| false).starts, whole.starts);
     }
 }
 
@@ -236,7 +236,7 @@ fn times_beyond_32_bits_are_kept() {
                 [(1, 3 + job), (0, 9 - job)].map(|(machine, hours)| [Choice { machine, duration: hours * hour_us + odd }]);
             problem.job(epoch + job * hour_us, &operations).unwrap();
         }
-        let solution = solve(&problem, &[], &budget(1000), |_| false);
+        let solution = solve(&problem, &budget(1000), |_| false);
         check(&problem, &solution);
         // Machine 0 from its fifth hour on, without a break: 9 + 8 + 7 + 6 + 5 hours.
         assert_eq!(solution.makespan - epoch, 40 * hour_us + 5 * odd);
@@ -273,22 +273,6 @@ fn bad_jobs_are_refused() {
     assert_eq!(problem.job(0, &[on(1, 1)]), Err(BadJob::NoMachine(0, 1)));
     assert_eq!(problem.job(0, &[on(0, -1)]), Err(BadJob::Negative(0)));
     assert_eq!(problem.job::<Vec<Choice>>(0, &[]), Ok(()));
-    let nothing = solve(&problem, &[], &budget(10), |_| false);
+    let nothing = solve(&problem, &budget(10), |_| false);
     assert_eq!((nothing.makespan, nothing.proven), (0, true));
-}
-
-#[test]
-fn a_start_is_never_made_worse() {
-    let mut rng = Rng::new(9);
-    for _ in 0..100 {
-        let problem = random(&mut rng, 6, 6, 3, 3);
-        let good = solve(&problem, &[], &budget(3000), |_| false);
-        let mut start: Vec<Start> =
-            good.choices.iter().zip(&good.starts).map(|(choice, start)| Start { choice: *choice, start: *start }).collect();
-        let kept = solve(&problem, &start, &budget(0), |_| false);
-        check(&problem, &kept);
-        assert_eq!(kept.makespan, good.makespan);
-        start.reverse();
-        check(&problem, &solve(&problem, &start, &budget(10), |_| false));
-    }
 }
