@@ -22,7 +22,7 @@ pub fn search(problem: &Problem<'_>, budget: &Budget, stop: &dyn Fn() -> bool) -
     }
     let walks = budget.walkers.max(1) as usize;
     let budget = jobshop::Budget { iterations: budget.iterations, walks, threads: walks, seed: budget.seed };
-    let found = jobshop::solve(&kernel, &[], &budget, |_| stop());
+    let found = jobshop::solve(&kernel, &budget, |_| stop());
     let (mut starts, mut choices) = (vec![0; problem.works.len()], vec![0; problem.works.len()]);
     for (place, at) in jobs.iter().flatten().enumerate() {
         starts[*at as usize] = found.starts[place];
