@@ -81,7 +81,7 @@ pub fn carry_on(problem: &Problem<'_>, hold: bool) -> Blueprint {
 }
 
 /// All operations by start, each after all that precede it.
-fn by_time(problem: &Problem<'_>, starts: &[i64]) -> Vec<u32> {
+pub fn by_time(problem: &Problem<'_>, starts: &[i64]) -> Vec<u32> {
     let mut keys = vec![i64::MIN; starts.len()];
     for at in &problem.sequence {
         let before = problem.preds.of(*at).iter().map(|(before, _)| keys[*before as usize]);

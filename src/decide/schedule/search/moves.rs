@@ -1,6 +1,5 @@
 //! Which moves are tried: those that could let a late order end earlier, and a few at random.
 
-use super::super::shop::Term;
 use super::super::timing::NONE;
 use super::random::Random;
 use super::state::{Place, State};
@@ -11,6 +10,9 @@ const PATH_MAX: usize = 100;
 /// Operations are moved past at most so many others of their resource.
 const FAR: usize = 24;
 
+/// Moves of which the most promising is tried.
+const TRIES: usize = 4;
+
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     Relocate(u32, u32, Place),
@@ -20,17 +22,15 @@ pub enum Step {
 /// An operation on a critical path, and the chain member through which another keeps it from starting; `NONE`: a predecessor or nothing does.
 type Critical = (u32, u32);
 
-/// Steps that make up a move, the most promising of a few; none: nothing was found.
-pub fn propose(state: &State<'_>, random: &mut Random, path: &mut Vec<Critical>, steps: &mut Vec<Step>) {
+/// Steps that make up a move, mostly the most promising of a few; none: nothing was found.
+pub fn propose(state: &State<'_>, random: &mut Random, plain_percent: usize, path: &mut Vec<Critical>, steps: &mut Vec<Step>) {
     aim(state, random, path);
     draw(state, random, path, steps);
-    let k = *TRIES.get_or_init(|| super::walker::tune("TRIES", 4.0) as usize);
-    if k <= 1 || random.percent(*PLAIN.get_or_init(|| super::walker::tune("PLAIN", 20.0) as usize)) {
+    if random.percent(plain_percent) {
         return;
     }
-    let mut best = estimate(state, steps);
-    let mut other = Vec::new();
-    for _ in 1..k {
+    let (mut best, mut other) = (estimate(state, steps), Vec::new());
+    for _ in 1..TRIES {
         draw(state, random, path, &mut other);
         let gain = estimate(state, &other);
         if gain > best {
@@ -91,16 +91,15 @@ fn estimate(state: &State<'_>, steps: &[Step]) -> f64 {
     }
     let (near, own_length) = (state.owner(links[own as usize]), length(operation));
     let moved = pulls * own_length - state.pull[operation as usize] * lengths;
-    let (outer, behind, change) = if earlier {
+    let (behind, change) = if earlier {
         let (outer, behind) = (state.before(at), state.behind(own));
         let old = setup(outer, Some(last)) + setup(Some(near), Some(operation)) + setup(Some(operation), behind);
-        (outer, behind, setup(outer, Some(operation)) + setup(Some(operation), Some(last)) + setup(Some(near), behind) - old)
+        (behind, setup(outer, Some(operation)) + setup(Some(operation), Some(last)) + setup(Some(near), behind) - old)
     } else {
         let (outer, behind) = (state.before(own), state.behind(at));
         let old = setup(outer, Some(operation)) + setup(Some(operation), Some(near)) + setup(Some(last), behind);
-        (outer, behind, setup(outer, Some(near)) + setup(Some(last), Some(operation)) + setup(Some(operation), behind) - old)
+        (behind, setup(outer, Some(near)) + setup(Some(last), Some(operation)) + setup(Some(operation), behind) - old)
     };
-    let _ = outer;
     (if earlier { -moved } else { moved }) - change * drag(behind)
 }
 
@@ -260,10 +259,3 @@ fn group(state: &State<'_>, random: &mut Random, operation: u32, steps: &mut Vec
         at = links[at as usize];
     }
 }
-
-/// Whether there is anything to win at all.
-pub fn worth_moving(state: &State<'_>) -> bool {
-    !state.late.is_empty() || state.problem.shop.goals().iter().any(|goal| goal.term != Term::Tardiness)
-}
-static TRIES: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-static PLAIN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
