@@ -127,7 +127,8 @@ impl TableFunctionImpl for DecisionFunction {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let (inputs, needed, args) = (self.decision.inputs(), self.decision.inputs_needed(), args.exprs());
         let named = args.iter().filter(|argument| !matches!(argument, Expr::Literal(ScalarValue::Null, _))).count();
-        let absent = args[..needed.min(args.len())].iter().any(|argument| matches!(argument, Expr::Literal(ScalarValue::Null, _)));
+        let absent =
+            args[..needed.min(args.len())].iter().any(|argument| matches!(argument, Expr::Literal(ScalarValue::Null, _)));
         if !(needed..=inputs.len()).contains(&args.len()) || absent {
             let names = inputs.iter().enumerate().map(|(at, input)| match at < needed {
                 true => format!("'{}'", input.name),

@@ -85,10 +85,7 @@ static INPUTS: [Input; 10] = [
         columns: &[("resource_id", "text"), ("from_family", "text"), ("to_family", "text"), ("seconds", "bigint")],
     },
     Input { name: "resources", columns: &[("resource_id", "text"), ("capacity", "bigint?"), ("family", "text?")] },
-    Input {
-        name: "needs",
-        columns: &[("order_id", "text"), ("operation_no", "bigint"), ("pool", "text"), ("count", "bigint?")],
-    },
+    Input { name: "needs", columns: &[("order_id", "text"), ("operation_no", "bigint"), ("pool", "text"), ("count", "bigint?")] },
     Input { name: "units", columns: &[("unit_id", "text"), ("pool", "text"), ("capacity", "bigint?")] },
     Input { name: "downtime", columns: &[("resource_id", "text"), ("starts_at", "timestamp"), ("ends_at", "timestamp?")] },
     Input {
@@ -162,7 +159,9 @@ impl Decision for Schedule {
         let elapsed = || context.elapsed.as_ref().map_or(Duration::ZERO, |elapsed| elapsed());
         let plan = match context.iterations {
             // a repeated search ends where it ended, however long that takes, unless nobody waits for it any more
-            Some(iterations) => search::solve(&task.shop, &Budget { iterations, ..task.settings.budget }, &|| elapsed() == Duration::MAX),
+            Some(iterations) => {
+                search::solve(&task.shop, &Budget { iterations, ..task.settings.budget }, &|| elapsed() == Duration::MAX)
+            }
             None => search::solve(&task.shop, &task.settings.budget, &|| elapsed() >= task.settings.time_limit),
         };
         write::write(self.name(), &task, &plan)

@@ -295,17 +295,28 @@ impl Reader {
     }
 
     /// Without an end it follows from the duration.
-    fn fixed(&mut self, at: usize, preferred: Option<&(String, Option<i64>)>, seconds: Option<i64>, start: i64, end: Option<i64>) {
+    fn fixed(
+        &mut self,
+        at: usize,
+        preferred: Option<&(String, Option<i64>)>,
+        seconds: Option<i64>,
+        start: i64,
+        end: Option<i64>,
+    ) {
         let resource = preferred.and_then(|(name, _)| self.lanes.get(name)).map(|lanes| lanes.start);
         let end = match (end, seconds.and_then(micros), preferred) {
             (Some(end), ..) if end < start => return self.problem(at, "frozen", "fixed_end is before fixed_start".to_owned()),
             (Some(end), ..) => end,
-            (None, None, _) => return self.problem(at, "duration", "duration is not known, nor the end of what is fixed".to_owned()),
+            (None, None, _) => {
+                return self.problem(at, "duration", "duration is not known, nor the end of what is fixed".to_owned());
+            }
             (None, Some(work), Some((name, _))) => {
                 let calendar = self.calendars.get(name);
                 match calendar.and_then(|calendar| calendar.finish(calendar.next(start)?, work)) {
                     Some(end) => end,
-                    None if calendar.is_none() => return self.problem(at, "calendar", format!("no calendar for resource {name}")),
+                    None if calendar.is_none() => {
+                        return self.problem(at, "calendar", format!("no calendar for resource {name}"));
+                    }
                     None => {
                         let what = format!("the calendar of {name} ends before the fixed operation does");
                         return self.problem(at, "horizon", what);
@@ -368,7 +379,12 @@ impl Reader {
         for (name, entries) in rows {
             let Some(lanes) = self.lanes.get(name) else { continue };
             if (matrices.len() + 1) * count * count > SETUPS_MAX {
-                return Err(table.bad_value("resource_id", name, 0, "there are too many families for set-up matrices: group them"));
+                return Err(table.bad_value(
+                    "resource_id",
+                    name,
+                    0,
+                    "there are too many families for set-up matrices: group them",
+                ));
             }
             let mut setups = vec![-1; count * count];
             let mut fill = |from: &str, to: &str, spent: i64| {
@@ -379,7 +395,9 @@ impl Reader {
                 for before in places(from) {
                     // the same family again needs a row of its own
                     let wild = from == ANY || to == ANY;
-                    places(to).filter(|after| !(wild && before == *after)).for_each(|after| setups[before * count + after] = spent);
+                    places(to)
+                        .filter(|after| !(wild && before == *after))
+                        .for_each(|after| setups[before * count + after] = spent);
                 }
             };
             let mut entries: Vec<_> = entries.into_iter().collect();

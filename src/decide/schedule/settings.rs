@@ -59,7 +59,9 @@ fn parse_goals(text: &str) -> Result<Vec<Goal>, &'static str> {
     for (level, part) in (0_u8..8).zip(text.split(',')) {
         for summand in part.split('+') {
             let (weight, name) = match summand.trim().split_once(char::is_whitespace) {
-                Some((weight, name)) => (weight.parse().ok().filter(|weight| (1..=1_000_000_000).contains(weight)).ok_or(TERMS)?, name.trim()),
+                Some((weight, name)) => {
+                    (weight.parse().ok().filter(|weight| (1..=1_000_000_000).contains(weight)).ok_or(TERMS)?, name.trim())
+                }
                 None => (1, summand.trim()),
             };
             let (_, term) = TERM_NAMES.into_iter().find(|(known, _)| *known == name).ok_or(TERMS)?;

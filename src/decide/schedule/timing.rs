@@ -207,7 +207,8 @@ impl<'s> Problem<'s> {
             let calendars: BTreeSet<u32> = resources.map(|choice| shop.resources[choice.resource as usize].calendar).collect();
             kinds.insert((calendars, &self.members.of(*at)[1..]));
         }
-        let kinds: Vec<(BTreeSet<u32>, Vec<u32>)> = kinds.into_iter().map(|(calendars, pools)| (calendars, pools.to_vec())).collect();
+        let kinds: Vec<(BTreeSet<u32>, Vec<u32>)> =
+            kinds.into_iter().map(|(calendars, pools)| (calendars, pools.to_vec())).collect();
         for (mut calendars, pools) in kinds {
             for pool in pools {
                 let units: BTreeSet<u32> =
@@ -278,7 +279,7 @@ impl<'s> Problem<'s> {
         run.map_or(NEVER, |(_, end)| end)
     }
 
-    /// As [`Shop::setup`].
+    /// Set-up of an operation on a resource that was used for this family before: what the matrix says, or else its own unless the family stays.
     pub fn setup(&self, resource: u32, before: u32, operation: u32) -> i64 {
         let work = &self.works[operation as usize];
         if let (Some(matrix), true) = (self.matrices[resource as usize], before != NONE && work.family != NONE)
@@ -410,7 +411,9 @@ fn augment(shop: &Shop, pools: &[u32], need: usize, seen: &mut Vec<u32>, taken: 
         let holder = taken.iter().position(|(other, _)| other == unit);
         match holder {
             None => taken.push((*unit, need)),
-            Some(place) if augment(shop, pools, taken[place].1, seen, taken) => taken.iter_mut().filter(|t| t.0 == *unit).for_each(|t| t.1 = need),
+            Some(place) if augment(shop, pools, taken[place].1, seen, taken) => {
+                taken.iter_mut().filter(|t| t.0 == *unit).for_each(|t| t.1 = need)
+            }
             Some(_) => continue,
         }
         return true;

@@ -22,7 +22,8 @@ pub fn write(function: &'static str, task: &Task, plan: &Plan) -> Result<RecordB
     let reasons: Vec<String> = all.clone().map(|at| writer.reason(at)).collect();
     let causes: Vec<Option<(&str, String)>> = (0..task.shop.orders.len()).map(|order| writer.cause(order, &reasons)).collect();
     let seconds = |micros: i64| micros.div_euclid(SECOND_US) + i64::from(micros.rem_euclid(SECOND_US) != 0);
-    let whole = |value: i128| i64::try_from((value + i128::from(SECOND_US) - 1).div_euclid(i128::from(SECOND_US))).unwrap_or(i64::MAX);
+    let whole =
+        |value: i128| i64::try_from((value + i128::from(SECOND_US) - 1).div_euclid(i128::from(SECOND_US))).unwrap_or(i64::MAX);
     let gap = match plan.objective {
         0 => 0,
         objective => (objective - plan.lower_bound).max(0).saturating_mul(1_000_000) / objective,
@@ -189,7 +190,8 @@ impl<'t> Writer<'t> {
         let mut path = vec![at];
         for _ in 0..CHAIN_MAX {
             let last = path[path.len() - 1];
-            let before = self.before(last).map(|(before, _)| before).find(|before| self.plan.slots[*before] == Err(Missing::Cycle));
+            let before =
+                self.before(last).map(|(before, _)| before).find(|before| self.plan.slots[*before] == Err(Missing::Cycle));
             let Some(before) = before else { break };
             if let Some(first) = path.iter().position(|step| *step == before) {
                 path.drain(..first);
@@ -211,7 +213,8 @@ impl<'t> Writer<'t> {
         let mut step = self.last[order];
         for _ in 0..CHAIN_MAX {
             let Some((at, slot)) = step.and_then(|at| Some((at, self.plan.slots[at].as_ref().ok()?))) else { break };
-            let ready = self.before(at).filter_map(|(before, wait)| Some((self.plan.slots[before].as_ref().ok()?.end + wait, before)));
+            let ready =
+                self.before(at).filter_map(|(before, wait)| Some((self.plan.slots[before].as_ref().ok()?.end + wait, before)));
             let ready = ready.max();
             let from = ready.map_or(self.task.shop.now, |(end, _)| end);
             waits.extend(self.waits(at, slot, from));

@@ -112,6 +112,7 @@ pub struct Solution {
 
 /// Where a search stands.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "read by tests and measurements")]
 pub struct Progress {
     pub iterations: u64,
     pub makespan: i64,

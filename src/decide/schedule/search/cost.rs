@@ -69,12 +69,20 @@ impl Measure {
         self.factors[Term::Tardiness as usize] * self.orders[order as usize].1 as f64
     }
 
+    pub fn move_weight(&self) -> f64 {
+        self.factors[Term::Stability as usize]
+    }
+
     pub fn end_weight(&self) -> f64 {
         self.factors[Term::Makespan as usize]
     }
 
     pub fn change(&self, before: &Cost, after: &Cost) -> f64 {
-        self.factors.iter().zip(after.terms.iter().zip(&before.terms)).map(|(factor, (after, before))| factor * (after - before) as f64).sum()
+        self.factors
+            .iter()
+            .zip(after.terms.iter().zip(&before.terms))
+            .map(|(factor, (after, before))| factor * (after - before) as f64)
+            .sum()
     }
 
     pub fn key(&self, cost: &Cost) -> Key {

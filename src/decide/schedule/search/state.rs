@@ -164,12 +164,15 @@ impl<'p> State<'p> {
     fn changed_resource(&self, operation: u32) -> i128 {
         let previous = self.problem.shop.operations[operation as usize].previous;
         let here = self.problem.resource(self.choice[operation as usize]);
-        previous.filter(|(resource, _)| *resource != here && self.measure.uses_stability).map_or(0, |_| i128::from(MOVE_RESOURCE_US))
+        previous
+            .filter(|(resource, _)| *resource != here && self.measure.uses_stability)
+            .map_or(0, |_| i128::from(MOVE_RESOURCE_US))
     }
 
     /// From `now` to the end of the last operation.
     pub fn makespan(&self) -> i128 {
-        let tails = self.chains.iter().filter_map(|chain| Some(self.times[self.problem.owners[*chain.last()? as usize] as usize].end));
+        let tails =
+            self.chains.iter().filter_map(|chain| Some(self.times[self.problem.owners[*chain.last()? as usize] as usize].end));
         i128::from(tails.fold(self.problem.fixed_end, i64::max)) - i128::from(self.problem.shop.now)
     }
 
@@ -288,14 +291,16 @@ impl<'p> State<'p> {
     fn choose_units(&mut self, operation: u32) {
         let members = self.problem.members.range(operation);
         let pos = self.pos[operation as usize];
-        let ready = self.problem.preds.of(operation).iter().map(|(before, wait)| self.times[*before as usize].end.saturating_add(*wait));
+        let ready =
+            self.problem.preds.of(operation).iter().map(|(before, wait)| self.times[*before as usize].end.saturating_add(*wait));
         let ready = ready.fold(self.problem.works[operation as usize].ready, i64::max);
         let length = self.problem.shop.choices[self.choice[operation as usize] as usize].duration;
         let first = self.problem.shop.resources.len() as u32;
         for member in members.start + 1..members.end {
             let pool = self.problem.members.items()[member as usize];
             let taken = &self.chain[members.start as usize + 1..member as usize];
-            let units = self.problem.shop.pools[pool as usize].iter().map(|unit| first + unit).filter(|unit| !taken.contains(unit));
+            let units =
+                self.problem.shop.pools[pool as usize].iter().map(|unit| first + unit).filter(|unit| !taken.contains(unit));
             let best = units.min_by_key(|unit| {
                 let (rank, chain) = (self.rank(*unit, pos), &self.chains[*unit as usize]);
                 let owner = |member: &u32| self.times[self.problem.owners[*member as usize] as usize];
@@ -306,7 +311,10 @@ impl<'p> State<'p> {
             });
             let Some(unit) = best else {
                 // units taken for one need may be all that would do for another
-                let matched = match_units(self.problem.shop, &self.problem.members.items()[members.start as usize + 1..members.end as usize]);
+                let matched = match_units(
+                    self.problem.shop,
+                    &self.problem.members.items()[members.start as usize + 1..members.end as usize],
+                );
                 let units = matched.unwrap_or_default().into_iter().map(|unit| first + unit);
                 return (members.start + 1..members.end).zip(units).for_each(|(member, unit)| self.chain[member as usize] = unit);
             };

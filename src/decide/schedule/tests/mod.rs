@@ -103,7 +103,10 @@ fn alternatives_setups_lanes_and_downtime() {
         ("calendars", CALENDARS),
         // C and D run side by side; E would be slower on R1, which opens at six
         ("alternatives", "order_id | operation_no | resource_id | duration_s\nE | 10 | R1 | 18000\nE | 10 | R2 | 14400"),
-        ("setups", "resource_id | from_family | to_family | seconds\nR2 | red | green | 7200\nR2 | * | * | 600\nR2 | * | red | 0"),
+        (
+            "setups",
+            "resource_id | from_family | to_family | seconds\nR2 | red | green | 7200\nR2 | * | * | 600\nR2 | * | red | 0",
+        ),
         ("resources", "resource_id | capacity\nR3 | 2"),
         ("downtime", "resource_id | starts_at | ends_at\nR3 | 2026-01-01 00:00 | 2026-01-01 02:00"),
     ]);
@@ -149,7 +152,11 @@ fn networks_waits_and_tools() {
          B | 10 | 2026-01-01 01:30:00 | 2026-01-01 02:30:00 | 0
          C | 10 | 2026-01-01 02:30:00 | 2026-01-01 03:30:00 | 0",
     );
-    check(&result, &["reason"], "starts at once\nstarts at once\nwaits for A/10 until 2026-01-01 01:30:00\nG1 is with B/10 and is free from 2026-01-01 02:30:00");
+    check(
+        &result,
+        &["reason"],
+        "starts at once\nstarts at once\nwaits for A/10 until 2026-01-01 01:30:00\nG1 is with B/10 and is free from 2026-01-01 02:30:00",
+    );
 }
 
 #[test]
@@ -248,7 +255,8 @@ fn a_longest_wait_that_cannot_be_kept() {
         order_id | operation_no | resource_id | duration_s | fixed_start      | fixed_end
         A        | 10           | R2          | 60         | 2026-01-01 00:00 | 2026-01-01 01:00
         A        | 20           | R1          | 60         | -                | -";
-    let precedence = "before_order_id | before_operation_no | after_order_id | after_operation_no | max_wait_s\nA | 10 | A | 20 | 600";
+    let precedence =
+        "before_order_id | before_operation_no | after_order_id | after_operation_no | max_wait_s\nA | 10 | A | 20 | 600";
     let result = schedule(&[("operations", operations), ("calendars", CALENDARS), ("precedence", precedence)]);
     check(
         &result,

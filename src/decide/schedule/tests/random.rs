@@ -33,7 +33,8 @@ fn maybe(random: &mut ChaCha8Rng, share: f64, value: impl FnOnce(&mut ChaCha8Rng
 /// Each feature is in about half of the factories.
 fn factory(shape: Shape) -> Factory {
     let random = &mut ChaCha8Rng::seed_from_u64(shape.seed);
-    let mut tables: Factory = INPUTS.each_ref().map(|input| Rows::new(&input.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>()));
+    let mut tables: Factory =
+        INPUTS.each_ref().map(|input| Rows::new(&input.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>()));
     let has: Vec<bool> = (0..16).map(|_| random.random_bool(0.5)).collect();
     let share = |feature: usize, share: f64| if has[feature] { share } else { 0.0 };
     let mut push = |table: usize, row: Vec<String>| tables[table].rows.push(row);
@@ -46,7 +47,8 @@ fn factory(shape: Shape) -> Factory {
         let minutes = random.random_range(1..200) * 60;
         let resource = maybe(random, 0.97, |random| format!("R{}", random.random_range(0..5)));
         // at different times, so that they do not overlap one another
-        let fixed = random.random_bool(share(0, 0.15)).then(|| (n * 100 + random.random_range(0..30), random.random_range(1..40)));
+        let fixed =
+            random.random_bool(share(0, 0.15)).then(|| (n * 100 + random.random_range(0..30), random.random_range(1..40)));
         let release = maybe(random, share(1, 0.5), |random| clock(random.random_range(0..900)));
         let due = maybe(random, 0.7, |random| clock(random.random_range(0..2_000)));
         let priority = maybe(random, share(2, 0.8), |random| random.random_range(1..4).to_string());
@@ -59,7 +61,20 @@ fn factory(shape: Shape) -> Factory {
         push(
             0,
             vec![
-                key.0.clone(), key.1.clone(), resource.clone(), minutes.to_string(), release, due, priority, weight, start, end, family, setup, whole, resource,
+                key.0.clone(),
+                key.1.clone(),
+                resource.clone(),
+                minutes.to_string(),
+                release,
+                due,
+                priority,
+                weight,
+                start,
+                end,
+                family,
+                setup,
+                whole,
+                resource,
                 planned,
             ],
         );

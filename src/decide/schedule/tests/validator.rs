@@ -76,16 +76,30 @@ pub fn validate(factory: &Factory, as_of: i64, result: &RecordBatch) -> Result<(
     for (at, input) in inputs.iter().enumerate() {
         let of = |name| Some(cell(result, name, at)).filter(|cell| cell != "-");
         let key = operations.key(input, "").unwrap();
-        ensure(of("order_id").as_ref() == Some(&key.0) && of("operation_no") == Some(key.1.to_string()), || format!("{key:?} is not at its place"))?;
+        ensure(of("order_id").as_ref() == Some(&key.0) && of("operation_no") == Some(key.1.to_string()), || {
+            format!("{key:?} is not at its place")
+        })?;
         let Some(start) = of("starts_at") else {
-            ensure(of("problem").is_some() && of("reason").is_some() && of("order_ends_at").is_none(), || format!("{key:?} without a reason"))?;
+            ensure(of("problem").is_some() && of("reason").is_some() && of("order_ends_at").is_none(), || {
+                format!("{key:?} without a reason")
+            })?;
             continue;
         };
         let minute = |text: &str| instant(text) / MINUTE_US;
         let (start, end) = (minute(&start), minute(&of("ends_at").unwrap()));
         let setup = of("setup_s").unwrap().parse::<i64>().unwrap() / 60;
         let fixed = operations.minute(input, "fixed_start").is_some();
-        done.insert(key, Done { resource: of("resource_id").unwrap_or_default(), lane: of("lane").unwrap_or_default(), start, end, setup, fixed });
+        done.insert(
+            key,
+            Done {
+                resource: of("resource_id").unwrap_or_default(),
+                lane: of("lane").unwrap_or_default(),
+                start,
+                end,
+                setup,
+                fixed,
+            },
+        );
     }
     let now = as_of / MINUTE_US;
     for input in &inputs {
@@ -130,7 +144,9 @@ fn operation(factory: &Factory, now: i64, input: &[String], one: &Done) -> Resul
     });
     let choice = preferred.into_iter().chain(others).find(|(name, _)| *name == one.resource);
     let Some((_, Some(duration))) = choice else { return Err(format!("may not run on {}", one.resource)) };
-    ensure(one.start >= now && one.start >= operations.minute(input, "release").unwrap_or(now), || "starts before its material is there".into())?;
+    ensure(one.start >= now && one.start >= operations.minute(input, "release").unwrap_or(now), || {
+        "starts before its material is there".into()
+    })?;
     let spent = (one.start..one.end).filter(|minute| works(factory, &one.resource, *minute)).count() as i64;
     ensure(spent == duration + one.setup, || format!("works {spent} minutes instead of {duration} + {}", one.setup))?;
     let whole = operations.get(input, "splittable") == Some("false");
@@ -155,7 +171,12 @@ fn precedence(factory: &Factory, done: &BTreeMap<Key, Done>) -> Result<(), Strin
         }
         let from = before.and_then(|before| table.key(row, "before_").or_else(|| of(before).last().cloned()));
         let Some(from) = from.filter(|key| keys.contains(key)) else { continue };
-        arcs.push((from, to, table.minutes(row, "min_wait_s").unwrap_or(0), table.minutes(row, "max_wait_s").unwrap_or(i64::MAX / 4)));
+        arcs.push((
+            from,
+            to,
+            table.minutes(row, "min_wait_s").unwrap_or(0),
+            table.minutes(row, "max_wait_s").unwrap_or(i64::MAX / 4),
+        ));
     }
     let sorted: Vec<&Key> = keys.iter().collect();
     let chained = sorted.windows(2).filter(|pair| pair[0].0 == pair[1].0 && !told.contains(pair[1]));
@@ -164,7 +185,9 @@ fn precedence(factory: &Factory, done: &BTreeMap<Key, Done>) -> Result<(), Strin
         let Some(after) = done.get(&to).filter(|after| !after.fixed) else { continue };
         let Some(before) = done.get(&from) else { return Err(format!("{to:?} runs without {from:?}")) };
         let wait = after.start - before.end;
-        ensure((min..=max).contains(&wait), || format!("{to:?} starts {wait} minutes after {from:?}, allowed are {min} to {max}"))?;
+        ensure((min..=max).contains(&wait), || {
+            format!("{to:?} starts {wait} minutes after {from:?}, allowed are {min} to {max}")
+        })?;
     }
     Ok(())
 }
@@ -196,7 +219,9 @@ fn sequences(factory: &Factory, inputs: &[&Vec<String>], done: &BTreeMap<Key, Do
         let mut before: Option<&Done> = None;
         for (one, input) in slots {
             if let Some(before) = before {
-                ensure(before.end <= one.start || before.fixed && one.fixed, || format!("{resource}/{lane} does two things at {}", one.start))?;
+                ensure(before.end <= one.start || before.fixed && one.fixed, || {
+                    format!("{resource}/{lane} does two things at {}", one.start)
+                })?;
             }
             let to = operations.get(input, "family");
             let from = family.or(Some("?").filter(|_| first && has_matrix));
@@ -206,7 +231,9 @@ fn sequences(factory: &Factory, inputs: &[&Vec<String>], done: &BTreeMap<Key, Do
             });
             let plain = if to.is_some() && to == family { 0 } else { operations.minutes(input, "setup_s").unwrap_or(0) };
             let expected = if one.fixed { 0 } else { entry.unwrap_or(plain) };
-            ensure(one.setup == expected, || format!("{resource}/{lane}, {:?}: set-up {} instead of {expected}", input[..2].to_vec(), one.setup))?;
+            ensure(one.setup == expected, || {
+                format!("{resource}/{lane}, {:?}: set-up {} instead of {expected}", input[..2].to_vec(), one.setup)
+            })?;
             (family, first) = (to, false);
             before = before.filter(|before| before.end > one.end).or(Some(one));
         }
@@ -231,10 +258,13 @@ fn units(factory: &Factory, done: &BTreeMap<Key, Done>) -> Result<(), String> {
         members.entry(table.get(row, "pool").unwrap()).or_default().extend((0..pieces).map(|piece| (name, piece)));
     }
     for minute in holds.iter().map(|(one, _)| one.start).collect::<BTreeSet<_>>() {
-        let held: Vec<&str> = holds.iter().filter(|(one, _)| one.start <= minute && minute < one.end).map(|(_, pool)| *pool).collect();
+        let held: Vec<&str> =
+            holds.iter().filter(|(one, _)| one.start <= minute && minute < one.end).map(|(_, pool)| *pool).collect();
         let mut given: BTreeMap<(&str, i64), usize> = BTreeMap::new();
         for at in 0..held.len() {
-            ensure(give(at, &held, &members, &mut given, &mut BTreeSet::new()), || format!("too few of {} at {minute}", held[at]))?;
+            ensure(give(at, &held, &members, &mut given, &mut BTreeSet::new()), || {
+                format!("too few of {} at {minute}", held[at])
+            })?;
         }
     }
     Ok(())
@@ -277,7 +307,9 @@ fn sums(factory: &Factory, inputs: &[&Vec<String>], done: &BTreeMap<Key, Done>, 
         ensure(end == shown, || format!("order {order} ends {end:?}, not {shown:?}"))?;
         let due = of_order.iter().filter_map(|row| operations.minute(row, "due")).min();
         let late = end.zip(due).map(|(end, due)| (end - due).max(0) * 60);
-        ensure(late.map_or("-".into(), |late| late.to_string()) == cell(result, "late_s", at), || format!("order {order} is late {late:?}"))?;
+        ensure(late.map_or("-".into(), |late| late.to_string()) == cell(result, "late_s", at), || {
+            format!("order {order} is late {late:?}")
+        })?;
         ensure((cell(result, "late_cause", at) != "-") == (late > Some(0)), || format!("order {order} has no cause"))?;
         tardiness.insert(order, late.unwrap_or(0) * number("weight", at));
         ensure(number("lower_bound", at) <= number("objective", at), || "the lower bound is above the objective".into())?;
