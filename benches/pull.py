@@ -7,12 +7,11 @@ Every case interleaves its contestants, each in a process of its own, and prints
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
+
+from measure import contest, timed
 
 LOOPLINE = os.environ["LOOPLINE_BENCH_BINARY"]
 POSTGRES = os.environ.get("LOOPLINE_BENCH_POSTGRES", "")
@@ -24,41 +23,6 @@ LINEITEM = """create table lineitem (
   l_quantity decimal(15,2) not null, l_extendedprice decimal(15,2) not null, l_discount decimal(15,2) not null, l_tax decimal(15,2) not null,
   l_returnflag char(1) not null, l_linestatus char(1) not null, l_shipdate date not null, l_commitdate date not null, l_receiptdate date not null,
   l_shipinstruct char(25) not null, l_shipmode char(10) not null, l_comment varchar(44) not null, primary key (l_orderkey, l_linenumber))"""
-
-
-# -- measuring ---------------------------------------------------------------------------------------------------------------------------------
-
-def timed(command, env=None):
-    """Runs a command to its end: (seconds, CPU seconds, peak MB)."""
-    begun = time.perf_counter()
-    with tempfile.TemporaryFile() as out:
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - begun
-        if child.returncode:
-            out.seek(0)
-            sys.exit(f"{' '.join(command)[:300]}: exit code {child.returncode}\n{out.read().decode(errors='replace')[-3000:]}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def contest(title, contestants, rounds, rows=None):
-    """`contestants`: name → (prepare or None, command, environment). The first one is what the others are compared with."""
-    taken = {name: [] for name in contestants}
-    for number in range(rounds):
-        for name, (prepare, command, env) in contestants.items():
-            if prepare:
-                prepare()
-            taken[name].append(timed(command, env))
-            print(f"  {title}, round {number + 1} of {rounds}: {name} {taken[name][-1][0]:.2f} s", file=sys.stderr)
-    medians = {name: [statistics.median(column) for column in zip(*runs)] for name, runs in taken.items()}
-    own = next(iter(medians.values()))[0]
-    print(f"\n{title} (medians of {rounds} interleaved runs)")
-    for name, (seconds, cpu, peak) in medians.items():
-        spread = f"{min(run[0] for run in taken[name]):.2f}–{max(run[0] for run in taken[name]):.2f}"
-        speed = f"{rows / seconds / 1e6:6.2f} M rows/s  " if rows else ""
-        print(f"  {name:<34} {seconds:7.2f} s ({spread})  CPU {cpu:6.2f} s  peak {peak:6.0f} MB  {speed}time / Loopline's {seconds / own:5.2f}")
-    return medians
 
 
 # -- the systems -------------------------------------------------------------------------------------------------------------------------------

@@ -43,8 +43,13 @@ fn likeness(word: &str, candidate: &str) -> f64 {
     const SHORTEST: usize = 3; // of two letters, one is no likeness
     const ONE_SLIP: f64 = 0.75;
     let by_letters = strsim::jaro_winkler(word, candidate);
-    let one_slip = word.chars().count() >= SHORTEST && strsim::damerau_levenshtein(word, candidate) == 1;
+    let one_slip = word.chars().count() >= SHORTEST && is_slip(word, candidate);
     if one_slip { by_letters.max(ONE_SLIP) } else { by_letters }
+}
+
+/// Whether `word` is `other` but for one slip of the fingers.
+pub fn is_slip(word: &str, other: &str) -> bool {
+    strsim::damerau_levenshtein(word, other) == 1
 }
 
 /// An error and what caused it, on one line; causes that the message repeats already are left out.

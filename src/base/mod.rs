@@ -7,7 +7,7 @@ mod row;
 mod secret;
 pub mod time;
 
-pub use error::{Blame, Diagnose, Retry, causes, nearest};
+pub use error::{Blame, Diagnose, Retry, causes, is_slip, nearest};
 pub use name::{RunId, TableName};
 pub use row::{Operation, Row, RowChange};
 pub use secret::Secret;

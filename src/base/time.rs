@@ -18,6 +18,14 @@ pub fn age(at: Instant, now: Instant) -> Duration {
     now.signed_duration_since(at).abs().to_std().unwrap_or_default()
 }
 
+/// A duration of whole seconds as [`parse_duration`] reads it, in the largest unit that needs no fraction.
+pub fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let unit = [(86_400, 'd'), (3_600, 'h'), (60, 'm')].into_iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0);
+    let (unit, letter) = unit.unwrap_or((1, 's'));
+    format!("{}{letter}", seconds / unit)
+}
+
 /// Reads a duration as users write it: a whole number and one of `s`, `m`, `h`, `d`, e.g. `5m`, `400d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let refuse = || format!("\"{text}\" is not a duration (a whole number and s, m, h or d: 30s, 5m, 2h, 1d)");

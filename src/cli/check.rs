@@ -1,6 +1,7 @@
 //! `loopline check`: everything that can be known before a run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use clap::Args;
@@ -8,13 +9,13 @@ use serde::Serialize;
 
 use crate::base::{Diagnose, TableName};
 use crate::connect::{self, Extent};
-use crate::model::{Graph, ModelError};
+use crate::model::{Graph, ModelError, Tests};
 use crate::project::{Project, System};
 use crate::writeback;
 
 use super::Done;
 use super::context::Context;
-use super::failure::{CliError, text};
+use super::failure::text;
 use super::format::{Table, counted};
 
 /// Checks files, statements and connections, and says all that is wrong
@@ -74,6 +75,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
     let mut report = Report { ok: false, contracts: 0, models: 0, pipelines: 0, systems: vec![], errors: vec![] };
     match Project::load(&root) {
         Ok(project) => {
+            let project = Arc::new(project);
             (report.contracts, report.models, report.pipelines) =
                 (project.contracts.len(), project.models.len(), project.pipelines.len());
             check_project(&project, arguments, context, &mut problems, &mut report.systems).await;
@@ -92,7 +94,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
 }
 
 async fn check_project(
-    project: &Project,
+    project: &Arc<Project>,
     arguments: &Arguments,
     context: &Context,
     problems: &mut Problems,
@@ -157,8 +159,12 @@ async fn look(
     }
 }
 
-async fn check_statements(project: &Project, raw: &BTreeMap<TableName, SchemaRef>) -> Result<(), Vec<ModelError>> {
-    Graph::new(project)?.check(project, raw).await
+async fn check_statements(project: &Arc<Project>, raw: &BTreeMap<TableName, SchemaRef>) -> Result<(), Vec<ModelError>> {
+    let graph = Graph::new(project)?;
+    graph.check(project, raw).await?;
+    let tests = Tests::new(project.clone(), graph).map_err(|error| vec![error])?;
+    let errors = tests.check().await;
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 fn summary(report: &Report) -> String {
@@ -183,9 +189,4 @@ fn summary(report: &Report) -> String {
     let found = if report.errors.is_empty() { "no errors".to_owned() } else { counted(report.errors.len(), "error", "errors") };
     let counts = format!("{}: {found}", counts.join(", "));
     if table.is_empty() { counts } else { format!("{}\n\n{counts}", table.render(None)) }
-}
-
-/// All errors of a project and its statements as one, for commands that need both to be right.
-pub(super) fn graph(project: &Project) -> Result<Graph, CliError> {
-    Graph::new(project).map_err(CliError::several)
 }

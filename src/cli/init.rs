@@ -43,7 +43,7 @@ impl StrategyName {
 }
 
 /// Path in the project → content; `{strategy}` is replaced.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("loopline.toml", include_str!("template/loopline.toml")),
     (".gitignore", "/.loopline/\n"),
     ("connectors/example/connector.toml", include_str!("template/connector.toml")),
@@ -52,6 +52,7 @@ const FILES: [(&str, &str); 8] = [
     ("sql/erp/items.sql", include_str!("template/contract.sql")),
     ("sql/xref/items.sql", include_str!("template/identity.sql")),
     ("sql/scm/stock_value.sql", include_str!("template/model.sql")),
+    ("sql/scm/stock_value.test", include_str!("template/model.test")),
 ];
 
 pub(super) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {

@@ -7,21 +7,28 @@ mod build;
 mod check;
 mod context;
 mod demo;
+mod explain;
 mod failure;
 mod format;
 mod init;
+mod lineage;
 mod maintain;
 mod output;
 mod plan;
 mod progress;
 mod pull;
 mod run;
+mod schedules;
+mod schema;
+mod select;
 mod serve;
 mod sql;
 mod status;
 mod summary;
+mod test;
 mod trace;
 mod verify;
+mod what_if;
 mod write;
 
 use std::path::PathBuf;
@@ -77,16 +84,22 @@ struct Global {
 enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
+    Test(test::Arguments),
     Pull(pull::Arguments),
     Verify(verify::Arguments),
     Build(build::Arguments),
     Plan(plan::Arguments),
+    Explain(explain::Arguments),
     Run(run::Arguments),
     Write(write::Arguments),
     Trace(trace::Arguments),
+    Lineage(lineage::Arguments),
     Sql(sql::Arguments),
+    WhatIf(what_if::Arguments),
     Status(status::Arguments),
+    Schedules(schedules::Arguments),
     Maintain(maintain::Arguments),
+    Schema(schema::Arguments),
     Serve(serve::Arguments),
     Demo(demo::Arguments),
 }
@@ -121,15 +134,21 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
     match command {
         Command::Init(arguments) => init::run(&arguments, context),
         Command::Check(arguments) => check::run(&arguments, context).await,
+        Command::Test(arguments) => test::run(&arguments, context).await,
         Command::Pull(arguments) => pull::run(&arguments, context).await,
         Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
+        Command::Explain(arguments) => explain::run(&arguments, context).await,
         Command::Run(arguments) => run::run(&arguments, context).await,
         Command::Write(arguments) => write::run(&arguments, context).await,
         Command::Trace(arguments) => trace::run(&arguments, context).await,
+        Command::Lineage(arguments) => lineage::run(&arguments, context).await,
+        Command::WhatIf(arguments) => what_if::run(&arguments, context).await,
         Command::Sql(arguments) => sql::run(arguments, context).await,
+        Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
+        Command::Schedules(arguments) => schedules::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,
         Command::Demo(arguments) => demo::run(&arguments, context).await,

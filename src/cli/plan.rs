@@ -3,30 +3,33 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::base::{Operation, TableName};
-use crate::model::NodeKind;
+use crate::base::Operation;
+use crate::model::{Action, Cause, TablePreview};
 use crate::pipeline::{Access, Freshness, Hub, PipelineError};
 use crate::project::Pipeline;
 use crate::writeback::{Difference, Preview};
 
 use super::Done;
-use super::check::graph;
 use super::context::Context;
 use super::format::{Table, counted, difference, key, span};
+use super::select::Selectors;
 
 /// Shows what a run would do and why, and which writes would differ; touches nothing
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  loopline plan\n  loopline plan loop\n  loopline plan --json\n\nThe writes are those that follow from what was last published; a run pulls first and may find others."
+    after_help = "Examples:\n  loopline plan                   all tables, and what would be written\n  loopline plan loop              a pipeline\n  loopline plan changed+          tables by selector, as in `loopline build`\n  loopline plan --json\n\nA run pulls first and may find more to do. The writes are those that follow from what was last published."
 )]
 pub(super) struct Arguments {
-    /// Only this pipeline [default: all]
-    pipeline: Option<String>,
+    /// A pipeline, or selectors of tables
+    #[command(flatten)]
+    what: Selectors,
 }
 
 #[derive(Serialize)]
 struct Report {
     pipelines: Vec<PipelinePlan>,
+    /// In the order in which they would be built.
+    tables: Vec<TablePreview>,
     /// `None` before the first run.
     writes: Option<Preview>,
 }
@@ -35,7 +38,6 @@ struct Report {
 struct PipelinePlan {
     pipeline: String,
     pulls: Vec<PullPlan>,
-    tables: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -46,19 +48,28 @@ struct PullPlan {
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
     let hub = context.hub(Access::Read).await?;
-    let status = hub.status().await?;
-    let mut pipelines = Vec::new();
-    for pipeline in hub.project.pipelines.values() {
-        if arguments.pipeline.as_ref().is_none_or(|name| *name == pipeline.name) {
-            pipelines.push(plan_of(pipeline, &hub, &status.systems)?);
-        }
-    }
-    let writes = match hub.plan(arguments.pipeline.as_deref()).await {
-        Ok(preview) => Some(preview),
-        Err(PipelineError::NoCut) => None,
-        Err(error) => return Err(error.into()),
+    let one = match arguments.what.selectors.as_slice() {
+        [name] => hub.project.pipelines.get(name),
+        _ => None,
     };
-    let report = Report { pipelines, writes };
+    let report = match one {
+        Some(pipeline) => {
+            let tables = hub.preview_run(pipeline).await?;
+            Report { pipelines: pulls(&hub, [pipeline]).await?, tables, writes: writes(&hub, Some(&pipeline.name)).await? }
+        }
+        None => {
+            let selectors = arguments.what.parse()?;
+            let tables = hub.preview_build(&selectors).await?;
+            match selectors.is_empty() {
+                true => Report {
+                    pipelines: pulls(&hub, hub.project.pipelines.values()).await?,
+                    tables,
+                    writes: writes(&hub, None).await?,
+                },
+                false => Report { pipelines: vec![], tables, writes: Some(Preview::default()) },
+            }
+        }
+    };
     if context.output.json {
         context.output.data_json(&report)?;
     } else {
@@ -67,38 +78,28 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Res
     Ok(Done::Well)
 }
 
-fn plan_of(pipeline: &Pipeline, hub: &Hub, systems: &[Freshness]) -> anyhow::Result<PipelinePlan> {
-    let why = |system: &str| match systems.iter().find(|freshness| freshness.system == system) {
+async fn writes(hub: &Hub, pipeline: Option<&str>) -> anyhow::Result<Option<Preview>> {
+    match hub.plan(pipeline).await {
+        Ok(preview) => Ok(Some(preview)),
+        Err(PipelineError::NoCut) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn pulls(hub: &Hub, pipelines: impl IntoIterator<Item = &Pipeline>) -> anyhow::Result<Vec<PipelinePlan>> {
+    let systems = hub.status().await?.systems;
+    let why = |system: &String| match systems.iter().find(|freshness| freshness.system == *system) {
         Some(Freshness { age_seconds: Some(age), stale, .. }) => {
             let age = span(*age as f64);
             if *stale { format!("last pulled {age} ago, too old to decide from") } else { format!("last pulled {age} ago") }
         }
         _ => "never pulled".to_owned(),
     };
-    let pulls = pipeline.pull.iter().map(|system| PullPlan { system: system.clone(), why: why(system) }).collect();
-    Ok(PipelinePlan { pipeline: pipeline.name.clone(), pulls, tables: tables(pipeline, hub)? })
-}
-
-/// Every table that the pipeline builds or leaves as it is, in order.
-fn tables(pipeline: &Pipeline, hub: &Hub) -> anyhow::Result<Vec<String>> {
-    let graph = graph(&hub.project)?;
-    let named = |table: &TableName| pipeline.build.iter().any(|target| *target == table.schema || *target == table.to_string());
-    let written = |table: &TableName| pipeline.write.keys().any(|outbox| table.name.ends_with(&format!("__{outbox}")));
-    let mut needed: Vec<&TableName> = Vec::new();
-    for node in graph.nodes.iter().rev() {
-        let target = match node.kind {
-            NodeKind::Write => written(&node.table),
-            NodeKind::Contract | NodeKind::Model => named(&node.table),
-            NodeKind::Mapped => false,
-        };
-        // Nodes come after what they read, so from the end on everything that needs a node is known before it.
-        if target || needed.contains(&&node.table) {
-            needed.push(&node.table);
-            needed.extend(&node.inputs);
-        }
-    }
-    let stored = graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped && needed.contains(&&node.table));
-    Ok(stored.map(|node| node.table.to_string()).collect())
+    let plan = |pipeline: &Pipeline| PipelinePlan {
+        pipeline: pipeline.name.clone(),
+        pulls: pipeline.pull.iter().map(|system| PullPlan { system: system.clone(), why: why(system) }).collect(),
+    };
+    Ok(pipelines.into_iter().map(plan).collect())
 }
 
 fn text(report: &Report, width: Option<usize>) -> String {
@@ -108,12 +109,12 @@ fn text(report: &Report, width: Option<usize>) -> String {
         for pull in &pipeline.pulls {
             part.push_str(&format!("\n  pull {}: {}", pull.system, pull.why));
         }
-        let tables = counted(pipeline.tables.len(), "table", "tables");
-        part.push_str(&format!("\n  build {tables}, those of them whose statement, inputs or clock changed"));
         parts.push(part);
     }
+    parts.push(tables(&report.tables, width));
     match &report.writes {
         None => parts.push("Nothing was published yet, so no write can be planned: run a pipeline first.".into()),
+        Some(preview) if preview.writes.is_empty() && preview.differences.is_empty() => {}
         Some(preview) if preview.differences.is_empty() => {
             parts.push("Every system is as wanted: nothing would be written.".into())
         }
@@ -124,6 +125,41 @@ fn text(report: &Report, width: Option<usize>) -> String {
         parts.push(format!("{} for {} would not be planned: {held}", write.kind, write.system));
     }
     parts.join("\n\n")
+}
+
+/// What becomes of the tables; those that stay as they are only by their number.
+fn tables(tables: &[TablePreview], width: Option<usize>) -> String {
+    let number = |action: Action| tables.iter().filter(|table| table.action == action).count();
+    let is_left = number(Action::Skip) == tables.len();
+    if is_left {
+        return format!("{} stay as they are: nothing that they depend on changed", counted(tables.len(), "table", "tables"));
+    }
+    let mut list = Table::new(&["table", "what", "why"]);
+    for table in tables.iter().filter(|table| table.action != Action::Skip) {
+        let (word, why) = (action(table.action), table.causes.iter().map(Cause::to_string).collect::<Vec<_>>().join(", "));
+        list.row(vec![table.table.clone(), word.into(), why]);
+    }
+    let counts = [
+        (Action::Build, "are built"),
+        (Action::Perhaps, "perhaps"),
+        (Action::Check, "are checked again"),
+        (Action::Skip, "stay"),
+    ];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(action, _)| number(*action) > 0)
+        .map(|(action, what)| format!("{} {what}", number(action)))
+        .collect();
+    format!("{}: {}\n{}", counted(tables.len(), "table", "tables"), counts.join(", "), list.render(width))
+}
+
+pub(super) fn action(action: Action) -> &'static str {
+    match action {
+        Action::Build => "build",
+        Action::Perhaps => "perhaps",
+        Action::Check => "check",
+        Action::Skip => "stays",
+    }
 }
 
 fn differences(differences: &[Difference], width: Option<usize>) -> String {

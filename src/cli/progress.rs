@@ -1,4 +1,4 @@
-//! A run's progress: one bar while it goes on, below it a line for each stream that is being read; one line for each step with -v.
+//! A run's progress: one bar while it goes on, below it a line for each stream that is being read and each table that is being built; one line for each step with -v.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::base::TableName;
 use crate::model::ModelRun;
 use crate::pipeline::{Flow, Progress, Stage, StreamCheck, StreamPull};
 use crate::writeback::Applied;
@@ -16,24 +17,24 @@ use super::output::Output;
 /// How often those who asked for more are told of a stream that takes long.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// One bar on standard error, and a line for each running stream. It draws nothing where nobody looks.
+/// One bar on standard error, and a line for each running stream or table. It draws nothing where nobody looks.
 pub(super) struct Bar {
     bar: ProgressBar,
-    streams: Mutex<BTreeMap<String, Running>>,
+    running: Mutex<BTreeMap<String, Running>>,
     output: Output,
 }
 
-/// A stream that is being read.
+/// A stream that is being read, or a table that is being built.
 struct Running {
     line: ProgressBar,
     told: Instant,
 }
 
 impl Running {
-    fn new(output: &Output) -> Self {
+    fn new(output: &Output, template: &str) -> Self {
         let line = output.bars().add(ProgressBar::no_length());
-        // The template is constant; were it wrong, the default one would do.
-        if let Ok(style) = ProgressStyle::with_template("  {wide_msg}") {
+        // Templates are constant; were one wrong, the default one would do.
+        if let Ok(style) = ProgressStyle::with_template(template) {
             line.set_style(style);
         }
         Self { line, told: Instant::now() }
@@ -55,7 +56,7 @@ impl Bar {
     pub(super) fn new(output: Output) -> Self {
         let bar = output.bars().add(ProgressBar::new_spinner());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, streams: Mutex::default(), output }
+        Self { bar, running: Mutex::default(), output }
     }
 
     fn steps(&self, done: usize, total: usize) {
@@ -69,14 +70,14 @@ impl Bar {
         self.bar.set_position(done as u64);
     }
 
-    /// A stream's line goes.
-    fn ended(&self, system: &str, stream: &str, done: usize, total: usize) {
-        let running = self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&name(system, stream));
+    /// The line of a stream or table goes.
+    fn ended(&self, name: &str, done: usize, total: usize) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(running) = running {
             self.output.bars().remove(&running.line);
         }
         self.steps(done, total);
-        self.bar.set_message(name(system, stream));
+        self.bar.set_message(name.to_owned());
     }
 
     /// Says what is done besides a run.
@@ -109,8 +110,8 @@ impl Progress for Bar {
     }
 
     fn rows(&self, flow: &Flow<'_>) {
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = streams.entry(name(flow.system, flow.stream)).or_insert_with(|| Running::new(&self.output));
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = running.entry(name(flow.system, flow.stream)).or_insert_with(|| Running::new(&self.output, "  {wide_msg}"));
         running.line.set_message(flow_text(flow));
         if running.told.elapsed() >= TOLD_EVERY {
             running.told = Instant::now();
@@ -119,7 +120,7 @@ impl Progress for Bar {
     }
 
     fn pulled(&self, pull: &StreamPull, done: usize, total: usize) {
-        self.ended(&pull.system, &pull.stream, done, total);
+        self.ended(&name(&pull.system, &pull.stream), done, total);
         let outcome = match &pull.error {
             Some(error) => format!("failed: {error}"),
             None => {
@@ -136,7 +137,7 @@ impl Progress for Bar {
     }
 
     fn verified(&self, check: &StreamCheck, done: usize, total: usize) {
-        self.ended(&check.system, &check.stream, done, total);
+        self.ended(&name(&check.system, &check.stream), done, total);
         let outcome = match &check.error {
             Some(error) => format!("failed: {error}"),
             None => format!("{} missing, {} different, {} gone", check.absent, check.differing, check.gone),
@@ -144,9 +145,15 @@ impl Progress for Bar {
         self.output.detail(&format!("compared {}.{}: {outcome} ({})", check.system, check.stream, span(check.seconds)));
     }
 
+    fn started(&self, table: &TableName) {
+        let running = Running::new(&self.output, "  {msg} {elapsed}");
+        running.line.set_message(table.to_string());
+        running.line.enable_steady_tick(Duration::from_secs(1));
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_string(), running);
+    }
+
     fn model(&self, run: &ModelRun, done: usize, total: usize) {
-        self.steps(done, total);
-        self.bar.set_message(run.table.clone());
+        self.ended(&run.table, done, total);
         self.output.detail(&format!("{}: {} rows in {} ({})", run.table, count(run.rows), span(run.seconds), run.reason));
     }
 

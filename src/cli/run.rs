@@ -19,7 +19,7 @@ use super::summary;
 pub(super) struct Arguments {
     /// The pipeline, a file in pipelines/ [default: the only one]
     pipeline: Option<String>,
-    /// Read every table whole, and accept however many rows are gone
+    /// Read every table whole, accept however many rows are gone, and build every model whole
     #[arg(long)]
     full: bool,
 }

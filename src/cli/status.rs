@@ -3,11 +3,13 @@
 use clap::Args;
 
 use crate::pipeline::{Access, Status};
+use crate::project::Severity;
 use crate::store::RunOutcome;
 
 use super::Done;
 use super::context::Context;
 use super::format::{Table, bytes, count, counted, minute, span};
+use super::schedules::table as schedules;
 use super::summary::left_out;
 
 /// Shows where the loop stands: systems and how fresh they are, runs, changes, what is due next
@@ -38,7 +40,7 @@ fn text(status: &Status, width: Option<usize>) -> String {
         status.pulls.iter().filter_map(|pull| left_out(&pull.system, &pull.stream, pull.discarded_rows, pull.discarded_values));
     let left_out: Vec<String> = left_out.collect();
     parts.extend((!left_out.is_empty()).then(|| left_out.join("\n")));
-    let tables = [runs(status), changes(status), due(status)];
+    let tables = [runs(status), checks(status), changes(status), schedules(&status.schedules)];
     parts.extend(tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width)));
     parts.extend(upkeep(status));
     parts.join("\n\n")
@@ -104,20 +106,23 @@ fn runs(status: &Status) -> Table {
     table
 }
 
+/// Checks that do not hold, and where their failing rows are.
+fn checks(status: &Status) -> Table {
+    let mut table = Table::new(&["check", "of", "run", "severity", "found", "rows are in"]);
+    for check in &status.checks {
+        let severity = if check.severity == Severity::Error { "error" } else { "warn" };
+        let (run, found) = (check.run.to_string(), check.found.clone());
+        table.row(vec![check.check.clone(), check.table.clone(), run, severity.into(), found, check.kept.clone()]);
+    }
+    table
+}
+
 fn changes(status: &Status) -> Table {
     let mut table = Table::new(&["kind of change", "state", "changes"]);
     for (kind, states) in &status.changes {
         for (state, number) in states.iter().filter(|(_, number)| **number > 0) {
             table.row(vec![kind.clone(), state.clone(), count(*number)]);
         }
-    }
-    table
-}
-
-fn due(status: &Status) -> Table {
-    let mut table = Table::new(&["pipeline", "due next"]);
-    for (pipeline, at) in &status.due {
-        table.row(vec![pipeline.clone(), at.map_or_else(|| "by hand".to_owned(), minute)]);
     }
     table
 }

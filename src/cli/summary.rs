@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::model::{ModelOutcome, ModelRun};
 use crate::pipeline::{CheckReport, PullReport, RunReport, StreamPull, WriteSummary};
+use crate::project::Severity;
 use crate::store::RunOutcome;
 use crate::writeback::{GapReason, WriteReport};
 
@@ -133,10 +134,10 @@ fn built(models: &[ModelRun]) -> String {
 fn checks(checks: &[CheckReport]) -> String {
     let mut text = String::new();
     for check in checks {
-        let weight = if check.severity == "error" { "stopped the run" } else { "warning" };
-        let rows = counted(usize::try_from(check.rows).unwrap_or(usize::MAX), "row breaks", "rows break");
-        line(&mut text, &format!("{weight}: {rows} \"{}\" in {}", check.check, check.table));
+        let weight = if check.severity == Severity::Error { "stopped the run" } else { "warning" };
+        line(&mut text, &format!("{weight}: {}: {} ({})", check.table, check.check, check.found));
         text.push_str(&check.sample.lines().map(|row| format!("    {row}\n")).collect::<String>());
+        line(&mut text, &format!("  see them: loopline sql \"select * from {}\"", check.kept));
     }
     text
 }
@@ -298,7 +299,7 @@ mod tests {
     }
 
     fn model(table: &str, outcome: ModelOutcome) -> ModelRun {
-        ModelRun { table: table.into(), outcome, reason: "input changed".into(), rows: 600, seconds: 0.1 }
+        ModelRun { rows: 600, seconds: 0.1, ..ModelRun::new(&table.parse().unwrap(), outcome, "input changed".into()) }
     }
 
     fn report() -> RunReport {

@@ -44,6 +44,11 @@ pub trait Decision: Send + Sync {
     }
     /// The columns of its result.
     fn schema(&self) -> SchemaRef;
+    /// Columns of the result that are a column of an input as it stands: (column, input, the input's column). For lineage; any other may depend on
+    /// everything that the function reads.
+    fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[]
+    }
     /// Decides. `tables` has one batch for each input, with the input's columns by name (more columns are ignored); an input that was not named is a
     /// batch without columns.
     fn decide(&self, tables: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError>;

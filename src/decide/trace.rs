@@ -59,6 +59,10 @@ impl Decision for Trace {
         super::output::schema(COLUMNS)
     }
 
+    fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("seed", "seeds", "lot_id")]
+    }
+
     fn decide(&self, batches: &[RecordBatch], _context: &Context) -> Result<RecordBatch, DecideError> {
         let [links, seeds] = tables::<2>(self.name(), &INPUTS, batches)?;
         let source = Source::new(&links, &seeds)?;

@@ -4,8 +4,8 @@
 //! versions of the decision functions that it calls. What it read is kept with its version (`loopline.inputs`), so that the next run can say
 //! what changed. A node whose rows come out as they were leaves its readers alone. A failed check stops the nodes behind it, not the others.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,33 +17,41 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::RwLock;
 
-use super::check::{self, Rule};
-use super::engine::{Engine, Tables, frugal};
-use super::fingerprint::{Fingerprint, definition};
+use super::check::{self, CHECKS};
+use super::checked::json;
+use super::engine::{Engine, Tables, cores, frugal};
+use super::fingerprint::{Cause, Fingerprint, reason};
 use super::graph::{Node, NodeKind};
+use super::incremental::{self, Job, MADE, NewFiles};
+use super::meter::{Meter, counted, spilled_bytes};
+use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
+use super::preview::{kept, pulled};
 use super::table::Files;
 use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
-use crate::base::TableName;
+use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
-use crate::store::{Batches, Staged, TableVersion};
+use crate::store::{Batches, Staged, StoreError, TableVersion};
 
-/// Nodes built at the same time; each already uses several threads.
-const NODES_AT_ONCE: usize = 2;
+/// How often a node is run in all when faults come that may pass.
+const TRIES_MAX: u32 = 4;
+/// How much longer each wait before another try is than the one before.
+const WAIT_FACTOR: u32 = 4;
 
 /// Property of a table version: what its rows were made from.
-const FINGERPRINT: &str = "loopline.fingerprint";
+pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
-const INPUTS: &str = "loopline.inputs";
-/// Property: hash of the checks that the rows passed.
-const CHECKS: &str = "loopline.checks";
+pub(super) const INPUTS: &str = "loopline.inputs";
 /// Property: iterations that the search of a decision function did for these rows; a replay does as many.
 const ITERATIONS: &str = "loopline.iterations";
 /// Property: hash of the rows; set by the store.
-const CONTENT: &str = "loopline.content";
+pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
-const DATA: &str = "loopline.data";
+pub(super) const DATA: &str = "loopline.data";
+/// Property: how long the rows took to make.
+const SECONDS: &str = "loopline.seconds";
 
 /// Builds `targets` and everything they need; skips what cannot have changed.
 pub async fn build(
@@ -53,11 +61,10 @@ pub async fn build(
     context: BuildContext<'_>,
     progress: &dyn Progress,
 ) -> Result<Built, ModelError> {
-    let wanted = graph.closure(targets)?;
+    let wanted: Vec<usize> = graph.closure(targets)?.into_iter().filter(|at| graph.nodes[*at].kind != NodeKind::Mapped).collect();
     let engine = Engine::new(context.store.object_store(), context.memory_limit_bytes)?;
     let planner = Planner { project, engine: &engine, as_of: context.as_of };
-    let builder = Builder { planner, graph, context: &context, ready: Mutex::default() };
-    builder.run(wanted, progress).await
+    Builder::new(planner, graph, &context, progress).run(&wanted).await
 }
 
 /// A table that later nodes may read.
@@ -65,151 +72,215 @@ pub async fn build(
 struct Ready {
     /// Changes when the rows do.
     data: String,
-    /// `None` for a mapped view, which is planned where it is read.
-    provider: Option<Arc<dyn TableProvider>>,
+    provider: Arc<dyn TableProvider>,
+    /// Files of other rows than those of the current version.
+    new: Option<NewFiles>,
 }
 
-struct Builder<'a> {
-    planner: Planner<'a>,
-    graph: &'a Graph,
-    context: &'a BuildContext<'a>,
+pub(super) struct Builder<'a> {
+    pub planner: Planner<'a>,
+    pub(super) graph: &'a Graph,
+    pub(super) context: &'a BuildContext<'a>,
+    progress: &'a dyn Progress,
     ready: Mutex<BTreeMap<TableName, Ready>>,
+    taken: Mutex<BTreeMap<TableName, Taken>>,
+    /// Statements run side by side; one that did not fit into memory beside others runs alone.
+    pub turns: RwLock<()>,
+}
+
+/// What a node's statement took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    spilled_bytes: u64,
+    peak_memory_bytes: u64,
+    tries: u32,
 }
 
 /// What became of one node.
-struct Done<'a> {
-    node: &'a Node,
+struct Done {
+    at: usize,
     ready: Ready,
-    /// Nothing for a mapped view.
-    run: Option<ModelRun>,
+    run: ModelRun,
     staged: Option<Staged>,
     failed_checks: Vec<FailedCheck>,
 }
 
 impl<'a> Builder<'a> {
-    async fn run(&self, mut waiting: Vec<usize>, progress: &dyn Progress) -> Result<Built, ModelError> {
-        let total = waiting.iter().filter(|at| self.graph.nodes[**at].kind != NodeKind::Mapped).count();
-        let mut open: BTreeSet<&TableName> = waiting.iter().map(|at| &self.graph.nodes[*at].table).collect();
+    pub fn new(planner: Planner<'a>, graph: &'a Graph, context: &'a BuildContext<'a>, progress: &'a dyn Progress) -> Self {
+        let (ready, taken, turns) = (Mutex::default(), Mutex::default(), RwLock::default());
+        Self { planner, graph, context, progress, ready, taken, turns }
+    }
+
+    /// Whether a later node may read the table; a mapped view always.
+    pub(super) fn is_ready(&self, table: &TableName) -> bool {
+        let is_view = |node: &Node| node.kind == NodeKind::Mapped;
+        lock(&self.ready).contains_key(table) || self.graph.node(table).is_none_or(is_view)
+    }
+
+    /// Nodes that read `table` see its current version.
+    pub fn keep(&self, table: &TableName) {
+        if let Some(current) = self.context.current.get(table) {
+            lock(&self.ready)
+                .insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)), new: None });
+        }
+    }
+
+    /// The node's plan over what is ready.
+    pub async fn plan(&self, node: &Node) -> Result<Planned, Vec<ModelError>> {
+        let tables = self.tables(node).await.map_err(|error| vec![error])?;
+        self.planner.node(node, tables).await
+    }
+
+    /// What the engine says about a node while it runs.
+    pub fn failed(&self, node: &Node, source: DataFusionError) -> ModelError {
+        let (table, path, source) = (node.table.clone(), self.planner.path(node).to_owned(), Box::new(source));
+        match is_memory(&source) {
+            true => ModelError::Memory { table, path, operator: operator(&source), source },
+            false => ModelError::Run { table, path, source },
+        }
+    }
+
+    async fn run(&self, wanted: &[usize]) -> Result<Built, ModelError> {
+        let took = |table: &TableName| self.context.current.get(table)?.properties.get(SECONDS)?.parse().ok();
+        let mut order = Order::new(self.graph, wanted, took);
         let mut built = Built { staged: vec![], unchanged: BTreeMap::new(), models: vec![], failed_checks: vec![] };
         let mut running = FuturesUnordered::new();
         loop {
-            while running.len() < NODES_AT_ONCE {
-                let ready = |at: &usize| !self.graph.nodes[*at].inputs.iter().any(|input| open.contains(input));
-                let Some(next) = waiting.iter().position(ready) else { break };
-                running.push(self.make(&self.graph.nodes[waiting.remove(next)]));
+            while running.len() < nodes_at_once() {
+                let Some(next) = order.next() else { break };
+                running.push(self.make(next));
             }
             let Some(done) = running.next().await else { break };
-            let done = done?;
+            let done = done.inspect_err(|(run, _)| self.progress.model(run, built.models.len(), wanted.len()));
+            let done = done.map_err(|(_, error)| error)?;
             // The nodes behind a failed check stay open, and are never started.
-            if !done.failed_checks.iter().any(|check| check.severity == Severity::Error) {
-                open.remove(&done.node.table);
+            let is_fatal = done.failed_checks.iter().any(|check| check.severity == Severity::Error);
+            let at = done.at;
+            self.record(done, &mut built, wanted.len());
+            if !is_fatal {
+                order.done(at);
             }
-            self.record(done, &mut built, progress, total);
         }
+        drop(running);
+        self.check_all_across(wanted, &mut built).await?;
         Ok(built)
     }
 
-    fn record(&self, done: Done, built: &mut Built, progress: &dyn Progress, total: usize) {
-        let Done { node, ready, run, staged, failed_checks } = done;
-        if let Some(run) = run {
-            if let (None, Some(current)) = (&staged, self.context.current.get(&node.table)) {
-                built.unchanged.insert(node.table.clone(), current.version);
-            }
-            built.staged.extend(staged);
-            built.failed_checks.extend(failed_checks);
-            built.models.push(run);
-            if let Some(run) = built.models.last() {
-                progress.model(run, built.models.len(), total);
-            }
+    fn record(&self, done: Done, built: &mut Built, total: usize) {
+        let Done { at, ready, run, staged, failed_checks } = done;
+        let table = &self.graph.nodes[at].table;
+        if let (None, Some(current)) = (&staged, self.context.current.get(table)) {
+            built.unchanged.insert(table.clone(), current.version);
         }
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).insert(node.table.clone(), ready);
+        built.staged.extend(staged);
+        built.failed_checks.extend(failed_checks);
+        self.progress.model(&run, built.models.len() + 1, total);
+        built.models.push(run);
+        lock(&self.ready).insert(table.clone(), ready);
     }
 
-    async fn make(&self, node: &'a Node) -> Result<Done<'a>, ModelError> {
-        let started = std::time::Instant::now();
-        let fingerprint = self.fingerprint(node)?;
-        if node.kind == NodeKind::Mapped {
-            let ready = Ready { data: fingerprint.hash(), provider: None };
-            return Ok(Done { node, ready, run: None, staged: None, failed_checks: vec![] });
-        }
-        let current = self.context.current.get(&node.table);
-        let (outcome, reason, rows, ready, staged, failed_checks) = match current {
-            Some(current) if current.properties.get(FINGERPRINT) == Some(&fingerprint.hash()) => {
-                let (ready, failed) = self.skip(node, current).await?;
-                (ModelOutcome::Skipped, "nothing changed".to_owned(), rows_of(current), ready, None, failed)
-            }
-            _ => {
-                let reason = fingerprint.difference(current.and_then(|current| current.properties.get(INPUTS)));
-                let (same, ready, staged, failed) = self.construct(node, &fingerprint).await?;
-                let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
-                (outcome, reason, staged.rows, ready, Some(staged), failed)
-            }
+    /// Makes one node; where that fails, says how far it came.
+    async fn make(&self, at: usize) -> Result<Done, (ModelRun, ModelError)> {
+        let (node, started) = (&self.graph.nodes[at], std::time::Instant::now());
+        let made = self.try_make(at, node).await;
+        let taken = lock(&self.taken).remove(&node.table).unwrap_or_default();
+        let note = |run: &mut ModelRun| {
+            run.seconds = started.elapsed().as_secs_f64();
+            (run.spilled_bytes, run.peak_memory_bytes, run.tries) = (taken.spilled_bytes, taken.peak_memory_bytes, taken.tries);
         };
-        let run = ModelRun { table: node.table.to_string(), outcome, reason, rows, seconds: started.elapsed().as_secs_f64() };
-        Ok(Done { node, ready, run: Some(run), staged, failed_checks })
+        match made {
+            Ok(mut done) => {
+                note(&mut done.run);
+                if let Some(staged) = &mut done.staged {
+                    staged.properties.insert(SECONDS.into(), format!("{:.3}", done.run.seconds));
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                let mut run = ModelRun::new(&node.table, ModelOutcome::Failed, causes(&error));
+                note(&mut run);
+                Err((run, error))
+            }
+        }
     }
 
-    /// Keeps the current version; checks that it has not passed yet run all the same.
-    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Vec<FailedCheck>), ModelError> {
+    async fn try_make(&self, at: usize, node: &Node) -> Result<Done, ModelError> {
+        let data = |reader: &Node, input: &TableName| self.data(reader, input);
+        let fingerprint = Fingerprint::of(self.planner.project, self.graph, node, self.context.as_of, data)?;
+        let current = self.context.current.get(&node.table);
+        let is_same = |current: &&TableVersion| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
+        if let Some(current) = current.filter(|current| !self.context.full && is_same(current)) {
+            let (ready, staged, failed_checks) = self.skip(node, current).await?;
+            let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, "nothing changed".into());
+            run.rows = rows_of(current);
+            return Ok(Done { at, ready, run, staged, failed_checks });
+        }
+        let before = Fingerprint::parts_of(current.and_then(|current| current.properties.get(INPUTS)));
+        let causes = fingerprint.difference(before.as_ref());
+        self.progress.started(&node.table);
+        let (same, ready, staged, failed_checks, how) = self.construct(node, &fingerprint, &causes).await?;
+        let why = if self.context.full { vec![] } else { vec![reason(&causes)] };
+        let reason = how.into_iter().chain(why).collect::<Vec<_>>().join(", ");
+        let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
+        let mut run = ModelRun::new(&node.table, outcome, reason);
+        (run.rows, run.bytes) = (staged.rows, staged.files.iter().map(|file| file.size_bytes).sum());
+        Ok(Done { at, ready, run, staged: Some(staged), failed_checks })
+    }
+
+    /// Keeps the current version; checks that it has not passed yet run all the same, and what passes is noted.
+    async fn skip(&self, node: &Node, current: &TableVersion) -> Result<(Ready, Option<Staged>, Vec<FailedCheck>), ModelError> {
         let provider: Arc<dyn TableProvider> = Arc::new(Files::of(current));
-        let rules = self.rules(node, &provider);
-        let checked = current.properties.get(CHECKS) == Some(&check::hash(&rules));
-        let failed = if checked { vec![] } else { check::failed(&self.planner, node, &rules, provider.clone()).await? };
-        let data = current.properties.get(CONTENT).cloned().unwrap_or_else(|| current.version.to_string());
-        Ok((Ready { data, provider: Some(provider) }, failed))
+        let known = check::passed(&current.properties);
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, known.clone(), false).await?;
+        let staged = match passed == known {
+            true => None,
+            false => self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?,
+        };
+        Ok((Ready { data: kept(current), provider, new: None }, staged, failed))
     }
 
-    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version.
+    /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version, the text how they were
+    /// made if that is worth a word.
     async fn construct(
         &self,
         node: &Node,
         fingerprint: &Fingerprint,
-    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>), ModelError> {
-        let tables = self.tables(node).await?;
-        let planned = self.planner.node(node, tables).await.map_err(first)?;
+        causes: &[Cause],
+    ) -> Result<(bool, Ready, Staged, Vec<FailedCheck>, Option<String>), ModelError> {
+        let planned = self.plan(node).await.map_err(first)?;
         let schema = stored_schema(&planned.schema());
         let properties = BTreeMap::from([
             (FINGERPRINT.to_owned(), fingerprint.hash()),
             (INPUTS.to_owned(), fingerprint.to_json()),
             (DATA.to_owned(), format!("run {}", self.context.run)),
+            (MADE.to_owned(), self.context.run.to_string()),
         ]);
-        let mut staged = self.stage(node, planned, &schema, properties).await?;
+        let built = lock(&self.ready).iter().filter_map(|(table, ready)| Some((table.clone(), ready.new.clone()?))).collect();
+        let job = Job { builder: self, node, planned: &planned, schema: &schema, properties: &properties, causes, built };
+        let (mut staged, how) = match incremental::attempt(&job).await? {
+            Ok((staged, how)) => (staged, Some(how)),
+            Err(why) => (self.stage(node, planned, &schema, properties).await?, why),
+        };
         let current = self.context.current.get(&node.table);
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
         let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
-        let rules = self.rules(node, &provider);
-        let failed = check::failed(&self.planner, node, &rules, provider.clone()).await?;
-        // What a check warns of is told again by every run until it is mended.
-        if failed.is_empty() {
-            staged.properties.insert(CHECKS.to_owned(), check::hash(&rules));
-        }
-        Ok((same, Ready { data: staged.content.clone(), provider: Some(provider) }, staged, failed))
-    }
-
-    fn rules(&self, node: &Node, provider: &Arc<dyn TableProvider>) -> Vec<Rule> {
-        check::rules(self.planner.project, node, &provider.schema())
-    }
-
-    /// Everything on which the node's rows depend.
-    fn fingerprint(&self, node: &Node) -> Result<Fingerprint, ModelError> {
-        let mut parts = BTreeMap::from([(Fingerprint::DEFINITION.to_owned(), definition(self.planner.project, node))]);
-        if self.planner.grain(node).is_some() {
-            parts.insert(Fingerprint::CLOCK.to_owned(), self.planner.instant(node).to_rfc3339());
-        }
-        for input in &node.inputs {
-            parts.insert(input.to_string(), self.data(node, input)?);
-        }
-        Ok(Fingerprint { parts })
+        let tables = Tables::from([(node.table.clone(), provider.clone())]);
+        let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
+        staged.properties.insert(CHECKS.to_owned(), json(&passed));
+        let changes = staged.edit.as_ref().map(|edit| edit.changes.clone()).unwrap_or_default();
+        let new = (!same).then(|| NewFiles { files: staged.files.clone(), changes });
+        Ok((same, Ready { data: staged.content.clone(), provider, new }, staged, failed, how))
     }
 
     /// Changes when the rows of `table` do.
-    fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
-        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(table) {
+    pub(super) fn data(&self, node: &Node, table: &TableName) -> Result<String, ModelError> {
+        if let Some(ready) = lock(&self.ready).get(table) {
             return Ok(ready.data.clone());
         }
         match self.context.pinned.get(table) {
-            Some(version) => Ok(version.properties.get(DATA).cloned().unwrap_or_else(|| version.version.to_string())),
+            Some(version) => Ok(pulled(version)),
             None => self.outside(node, table).map(|_| "empty".into()),
         }
     }
@@ -238,15 +309,18 @@ impl<'a> Builder<'a> {
     async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
         let mut tables = Tables::new();
         for input in &node.inputs {
-            let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(input).cloned();
-            let provider = match (ready, self.graph.node(input)) {
-                (Some(Ready { provider: Some(provider), .. }), _) => provider,
-                (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await?,
-                _ => self.outside(node, input)?,
-            };
-            tables.insert(input.clone(), provider);
+            tables.insert(input.clone(), self.table(node, input).await?);
         }
         Ok(tables)
+    }
+
+    pub(super) async fn table(&self, node: &Node, table: &TableName) -> Result<Arc<dyn TableProvider>, ModelError> {
+        let ready = lock(&self.ready).get(table).cloned();
+        match (ready, self.graph.node(table)) {
+            (Some(Ready { provider, .. }), _) => Ok(provider),
+            (_, Some(view)) if view.kind == NodeKind::Mapped => self.view(view).await,
+            _ => self.outside(node, table),
+        }
     }
 
     async fn view(&self, view: &Node) -> Result<Arc<dyn TableProvider>, ModelError> {
@@ -255,7 +329,7 @@ impl<'a> Builder<'a> {
         self.planner.node(view, raw).await.map(Planned::into_view).map_err(first)
     }
 
-    /// Runs the plan; where it does not fit into memory, once more with operators that spill.
+    /// Runs the plan. Where it does not fit into memory, once more, alone and with operators that spill; after faults that may pass, again later.
     async fn stage(
         &self,
         node: &Node,
@@ -263,34 +337,48 @@ impl<'a> Builder<'a> {
         schema: &SchemaRef,
         properties: BTreeMap<String, String>,
     ) -> Result<Staged, ModelError> {
-        let Planned { state, plan } = planned;
-        match self.execute(node, &state, &plan, schema, properties.clone()).await {
-            Err(ModelError::Memory { source, .. }) => {
-                tracing::warn!(table = %node.table, cause = %source, "out of memory, planned again without hash joins");
-                self.execute(node, &frugal(state), &plan, schema, properties).await
+        let Planned { mut state, plan } = planned;
+        let mut beside = Some(self.turns.read().await);
+        let mut alone = None;
+        loop {
+            let whole = |rows| self.context.store.stage(self.context.run, &node.table, schema.clone(), rows, properties.clone());
+            let done = self.execute(node, &state, &plan, schema, whole).await;
+            let tries = lock(&self.taken).get(&node.table).map_or(1, |taken| taken.tries);
+            let Err(error) = done else { return done };
+            match error.retry() {
+                _ if matches!(error, ModelError::Memory { .. }) && alone.is_none() => {
+                    tracing::warn!(table = %node.table, cause = causes(&error), "out of memory: planned again, alone and without hash joins");
+                    beside.take();
+                    alone = Some(self.turns.write().await);
+                    state = frugal(state);
+                }
+                Retry::After(first) if tries < TRIES_MAX => {
+                    let wait = first * WAIT_FACTOR.pow(tries - 1);
+                    tracing::warn!(table = %node.table, cause = causes(&error), wait_seconds = wait.as_secs(), "tried again");
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(error),
             }
-            other => other,
         }
     }
 
-    async fn execute(
+    /// Runs `plan`, whose rows are staged by `stage`.
+    pub async fn execute<F: Future<Output = Result<Staged, StoreError>>>(
         &self,
         node: &Node,
         state: &SessionState,
         plan: &LogicalPlan,
         schema: &SchemaRef,
-        properties: BTreeMap<String, String>,
+        stage: impl FnOnce(Batches) -> F,
     ) -> Result<Staged, ModelError> {
-        let failed = |source: DataFusionError| {
-            let (table, path, memory) = (node.table.clone(), self.planner.path(node).to_owned(), is_memory(&source));
-            let source = Box::new(source);
-            if memory { ModelError::Memory { table, path, source } } else { ModelError::Run { table, path, source } }
-        };
+        let failed = |source: DataFusionError| self.failed(node, source);
         let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
             Some(source) if !is_memory(&error) => source.error(&error),
             _ => failed(error),
         })?;
-        let stream = execute_stream(physical.clone(), state.task_ctx()).map_err(failed)?;
+        let physical = counted(physical).map_err(failed)?;
+        let (meter, task) = Meter::task(state);
+        let stream = execute_stream(physical.clone(), task).map_err(failed)?;
         // The store hands errors on in its own; the engine's is kept aside.
         let cause: Arc<Mutex<Option<DataFusionError>>> = Arc::default();
         let (kept, target) = (cause.clone(), schema.clone());
@@ -301,12 +389,19 @@ impl<'a> Builder<'a> {
             })
             .map_err(move |error| {
                 let text = error.to_string();
-                kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                lock(&kept).get_or_insert(error);
                 text.into()
             })
             .boxed();
-        let staged = self.context.store.stage(self.context.run, &node.table, schema.clone(), batches, properties).await;
-        match cause.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let staged = stage(batches).await;
+        {
+            let mut taken = lock(&self.taken);
+            let taken = taken.entry(node.table.clone()).or_default();
+            taken.spilled_bytes += spilled_bytes(&physical);
+            taken.peak_memory_bytes = taken.peak_memory_bytes.max(meter.peak_bytes());
+            taken.tries += 1;
+        }
+        match lock(&cause).take() {
             Some(error) => Err(failed(error)),
             None => {
                 let mut staged = staged?;
@@ -318,8 +413,18 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn rows_of(version: &TableVersion) -> u64 {
+pub(super) fn rows_of(version: &TableVersion) -> u64 {
     version.files.iter().map(|file| file.rows).sum()
+}
+
+/// Nodes built at the same time: enough to keep all cores busy while some read or write, and each a fair part of the memory.
+fn nodes_at_once() -> usize {
+    cores().clamp(2, 8)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever holds one of these inserts or takes one entry: a panic elsewhere leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The build stops at the first error; `check` tells all of them.
@@ -328,12 +433,20 @@ pub(super) fn first(errors: Vec<ModelError>) -> ModelError {
     errors.into_iter().next().unwrap_or_else(none)
 }
 
+/// The operator that could not get more memory, as the pool names it.
+pub(super) fn operator(error: &DataFusionError) -> String {
+    let text = error.find_root().to_string();
+    let named =
+        text.split_once("allocation failed for ").and_then(|(_, rest)| rest.split_once(" with top")).map(|(name, _)| name);
+    named.unwrap_or("an operator").to_owned()
+}
+
 fn is_memory(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
 /// Tables do not say which columns are never null: checks do, and other engines need not enforce it.
-fn stored_schema(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn stored_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true).with_metadata(Default::default()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

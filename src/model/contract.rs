@@ -9,8 +9,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 
 use super::ModelError;
-use super::engine::line_of;
 use super::error::Problem;
+use super::message::line_of;
 use super::types::{cast_hint, fits, instant, sql_name};
 use crate::base::{TableName, nearest};
 use crate::project::{Column, Contract, Project};
@@ -78,7 +78,7 @@ pub(super) fn branch(
         return Err(problems.into_iter().map(|problem| ModelError::at(path, problem)).collect());
     }
     let project = || LogicalPlanBuilder::from(plan.clone()).project(columns)?.build();
-    project().map_err(|error| vec![ModelError::at(path, super::engine::problem(&error, text))])
+    project().map_err(|error| vec![ModelError::at(path, super::message::problem(&error, text))])
 }
 
 struct MapColumns<'a> {
@@ -157,6 +157,12 @@ impl MapColumns<'_> {
         }
         Ok(if from == to { expr.alias(name) } else { cast(expr, to.clone()).alias(name) })
     }
+}
+
+/// What the comment at the top of a contract's file says.
+pub(super) fn description(contract: &Contract) -> String {
+    let lines = contract.file.text.lines().map_while(|line| line.trim().strip_prefix("--"));
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// The union of a contract's branches.

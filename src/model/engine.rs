@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
 };
-use datafusion::common::SchemaError;
 use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::datasource::TableProvider;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
@@ -20,12 +18,11 @@ use datafusion::prelude::SessionConfig;
 use object_store::ObjectStore;
 
 use super::ModelError;
-use super::error::Problem;
-use super::function::{DecisionFunction, InputError};
+use super::function::DecisionFunction;
 use super::statement::NESTING_MAX;
 use super::table::STORE_URL;
+use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::base::{TableName, nearest};
 use crate::decide::{self, Context};
 
 /// The tables that a statement may see.
@@ -34,8 +31,8 @@ pub(super) type Tables = BTreeMap<TableName, Arc<dyn TableProvider>>;
 const CATALOG: &str = "loopline";
 /// Where a bare name would be looked up; it stays empty.
 const DEFAULT_SCHEMA: &str = "public";
-/// Parts into which one statement's work is split; two statements run at once.
-const PARTITIONS: usize = 2;
+/// Bytes of files for which splitting a statement's work into one more part pays.
+const PART_BYTES: usize = 4 << 20;
 /// What a sort keeps free for merging its spilled runs; the engine's default of 10 MiB for each sort exhausts a small pool.
 const SORT_RESERVE_BYTES: usize = 1 << 20;
 /// How many of the largest consumers an error about memory names.
@@ -59,6 +56,7 @@ impl Engine {
     /// A session that sees `tables` and whose decision functions decide as of `as_of`.
     pub fn session(&self, tables: Tables, as_of: Instant) -> SessionState {
         let mut state = self.base.clone();
+        state.config_mut().options_mut().execution.target_partitions = partitions(&tables);
         state.register_catalog_list(catalog(&tables));
         let tables = Arc::new(tables);
         for decision in decide::all() {
@@ -69,6 +67,21 @@ impl Engine {
         }
         state
     }
+}
+
+/// Parts into which the work of a statement that reads `tables` is split: one for small tables, whose rows it costs more to hand around than to
+/// work through.
+fn partitions(tables: &Tables) -> usize {
+    let bytes = |table: &Arc<dyn TableProvider>| match table.statistics() {
+        Some(statistics) => statistics.total_byte_size.get_value().copied(),
+        None => None,
+    };
+    let sizes: Option<Vec<usize>> = tables.values().map(bytes).collect();
+    sizes.map_or(cores(), |sizes| (1 + sizes.iter().sum::<usize>() / PART_BYTES).min(cores()))
+}
+
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZeroUsize::get)
 }
 
 /// The same session for statements that do not fit into memory with hash joins, which cannot spill.
@@ -83,8 +96,7 @@ fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
-        .with_information_schema(true)
-        .with_target_partitions(PARTITIONS);
+        .with_information_schema(true);
     let options = config.options_mut();
     options.execution.time_zone = Some("UTC".into());
     options.execution.sort_spill_reservation_bytes = SORT_RESERVE_BYTES;
@@ -124,65 +136,4 @@ fn pool(limit_bytes: usize) -> Arc<dyn MemoryPool> {
     let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit_bytes), CONSUMERS_NAMED));
     pools.insert(limit_bytes, Arc::downgrade(&pool));
     pool
-}
-
-/// What the planner found wrong with the statement `text`, and in which line.
-pub(super) fn problem(error: &DataFusionError, text: &str) -> Problem {
-    if let DataFusionError::Collection(errors) = error
-        && let Some(first) = errors.first()
-    {
-        return problem(first, text);
-    }
-    let spanned =
-        error.diagnostic().and_then(|diagnostic| diagnostic.span).and_then(|span| usize::try_from(span.start.line).ok());
-    let (what, hint, word) = explain(error.find_root());
-    let line = spanned.filter(|line| *line > 0).or_else(|| word.and_then(|word| line_of(text, &word)));
-    Problem { line: line.unwrap_or_else(|| first_line(text)), what, hint }
-}
-
-/// Message, hint, and a word to look for where the planner gives no place.
-fn explain(root: &DataFusionError) -> (String, Option<String>, Option<String>) {
-    if let DataFusionError::SchemaError(schema, _) = root {
-        return match schema.as_ref() {
-            SchemaError::FieldNotFound { field, valid_fields } => {
-                let near = nearest(field.name(), valid_fields.iter().map(|field| field.name()));
-                let hint = match near {
-                    Some(near) => format!("did you mean {near}?"),
-                    None => {
-                        format!("there are: {}", valid_fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(", "))
-                    }
-                };
-                (format!("unknown column {}", field.flat_name()), Some(hint), Some(field.name().to_owned()))
-            }
-            SchemaError::AmbiguousReference { field } => {
-                let hint = Some("write which table's: t.column".into());
-                (format!("column {} is in several tables", field.name()), hint, Some(field.name().to_owned()))
-            }
-            other => (other.to_string(), None, None),
-        };
-    }
-    if let DataFusionError::External(external) = root
-        && let Some(input) = external.downcast_ref::<InputError>()
-    {
-        return (input.to_string(), input.hint.clone(), Some(input.function.to_owned()));
-    }
-    let message = root.strip_backtrace();
-    let message = message.trim_start_matches("Error during planning: ");
-    (message.to_owned(), None, None)
-}
-
-/// The first line of `text`, from 1, that has `word` outside of comments.
-pub(super) fn line_of(text: &str, word: &str) -> Option<usize> {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    let holds = |line: &str| {
-        let code = line.split("--").next().unwrap_or_default();
-        code.match_indices(word).any(|(at, _)| !code[..at].ends_with(part) && !code[at + word.len()..].starts_with(part))
-    };
-    text.lines().position(holds).map(|index| index + 1)
-}
-
-/// The first line that is not only a comment.
-fn first_line(text: &str) -> usize {
-    let comment = |line: &str| line.trim().is_empty() || line.trim_start().starts_with("--");
-    text.lines().position(|line| !comment(line)).map_or(1, |index| index + 1)
 }

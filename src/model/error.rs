@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use datafusion::error::DataFusionError;
 
-use crate::base::{Blame, Diagnose, TableName};
-use crate::store::StoreError;
+use crate::base::{Blame, Diagnose, Retry, TableName};
+use crate::store::{StoreError, retry_after};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -20,10 +20,16 @@ pub enum ModelError {
     NeverPulled { system: String, stream: String, table: TableName, path: PathBuf },
     #[error("there is no table {table} to build")]
     NoTarget { table: TableName, nearest: Option<String> },
-    #[error("{}: {table}: out of memory", path.display())]
+    #[error("there is no table or column {name} whose lineage is known")]
+    NoLineage { name: String, nearest: Option<String>, unknown: bool },
+    #[error("{what}")]
+    Refused { what: String, hint: Option<String> },
+    #[error("{}: {table}: out of memory in {operator}", path.display())]
     Memory {
         table: TableName,
         path: PathBuf,
+        /// Which part of the plan could not get more.
+        operator: String,
         #[source]
         source: Box<DataFusionError>,
     },
@@ -55,6 +61,14 @@ impl ModelError {
     /// An error at one line of one file.
     pub(super) fn at(path: &Path, problem: Problem) -> Self {
         Self::At { path: path.to_owned(), line: problem.line, what: problem.what, hint: problem.hint }
+    }
+
+    /// Whether the same may work a little later.
+    pub(super) fn retry(&self) -> Retry {
+        match self {
+            Self::Store(error) => error.retry(),
+            _ => self.source_error().map_or(Retry::Never, |error| retry_after(error)),
+        }
     }
 
     /// Whether the error came from a table's files rather than from the statement.
@@ -97,9 +111,13 @@ impl Diagnose for ModelError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::At { hint, .. } | Self::Query { hint, .. } => hint.clone(),
+            Self::At { hint, .. } | Self::Query { hint, .. } | Self::Refused { hint, .. } => hint.clone(),
             Self::NeverPulled { system, .. } => Some(format!("pull it first: loopline pull {system}")),
             Self::NoTarget { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean {name}?")),
+            Self::NoLineage { unknown: true, .. } => {
+                Some("something that it reads was never pulled, or its statement is wrong: loopline check".into())
+            }
+            Self::NoLineage { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean {name}?")),
             Self::Memory { .. } => {
                 Some("raise memory_limit in loopline.toml, or make the statement keep fewer rows at once".into())
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::collect;
@@ -11,14 +12,14 @@ use object_store::memory::InMemory;
 
 use super::build::first;
 use super::engine::{Engine, Tables};
+use super::graph::Node;
 use super::plan::Planner;
 use super::{Graph, ModelError};
 use crate::base::TableName;
 use crate::base::time::Instant;
 use crate::project::Project;
 
-/// Runs the statement of `table` over `rows`, which holds everything that it reads, as a run at `as_of` would. For tests of models: worked examples
-/// go through the same names, types, clock and decision functions as a run. Checks are not run.
+/// Runs the statement of `table` over `rows`, which holds everything that it reads, as a run at `as_of` would. Checks are not run.
 ///
 /// # Errors
 /// The statement's own; [`ModelError::NoTarget`] where the graph has no such table or `rows` lacks one that it reads.
@@ -26,7 +27,7 @@ pub async fn evaluate(
     project: &Project,
     graph: &Graph,
     table: &TableName,
-    rows: &BTreeMap<TableName, RecordBatch>,
+    given: &BTreeMap<TableName, RecordBatch>,
     as_of: Instant,
 ) -> Result<RecordBatch, ModelError> {
     let missing = |table: &TableName| ModelError::NoTarget { table: table.clone(), nearest: None };
@@ -35,21 +36,29 @@ pub async fn evaluate(
     let planner = Planner { project, engine: &engine, as_of };
     let mut tables = Tables::new();
     for input in &node.inputs {
-        let batch = rows.get(input).ok_or_else(|| missing(input))?;
+        let batch = given.get(input).ok_or_else(|| missing(input))?;
         tables.insert(input.clone(), memory(batch).map_err(|source| ModelError::Engine { source: Box::new(source) })?);
     }
-    let planned = planner.node(node, tables).await.map_err(first)?;
-    let failed = |source: DataFusionError| ModelError::Run {
-        table: table.clone(),
-        path: planner.path(node).to_owned(),
-        source: Box::new(source),
-    };
-    let physical = planned.state.create_physical_plan(&planned.plan).await.map_err(failed)?;
-    let schema = physical.schema();
-    let batches = collect(physical, planned.state.task_ctx()).await.map_err(failed)?;
-    arrow::compute::concat_batches(&schema, &batches).map_err(|error| failed(error.into()))
+    rows(&planner, node, tables).await.map_err(first)
 }
 
-fn memory(batch: &RecordBatch) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+/// The rows that a node's statement yields over `tables`.
+pub(super) async fn rows(planner: &Planner<'_>, node: &Node, tables: Tables) -> Result<RecordBatch, Vec<ModelError>> {
+    let planned = planner.node(node, tables).await?;
+    let failed = |source: DataFusionError| {
+        let (table, path) = (node.table.clone(), planner.path(node).to_owned());
+        vec![ModelError::Run { table, path, source: Box::new(source) }]
+    };
+    let physical = planned.state.create_physical_plan(&planned.plan).await;
+    let physical = physical.map_err(|error| match node.sources.first() {
+        Some(source) => vec![source.error(&error)],
+        None => failed(error),
+    })?;
+    let schema = physical.schema();
+    let batches = collect(physical, planned.state.task_ctx()).await.map_err(failed)?;
+    concat_batches(&schema, &batches).map_err(|error| failed(error.into()))
+}
+
+pub(super) fn memory(batch: &RecordBatch) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch.clone()]])?))
 }

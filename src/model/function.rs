@@ -144,10 +144,21 @@ impl TableFunctionImpl for DecisionFunction {
     }
 }
 
-struct DecisionTable {
+pub(super) struct DecisionTable {
     decision: Arc<dyn Decision>,
     inputs: Vec<LogicalPlan>,
     context: Context,
+}
+
+impl DecisionTable {
+    pub fn decision(&self) -> &dyn Decision {
+        self.decision.as_ref()
+    }
+
+    /// The plan of each input.
+    pub fn inputs(&self) -> &[LogicalPlan] {
+        &self.inputs
+    }
 }
 
 impl fmt::Debug for DecisionTable {

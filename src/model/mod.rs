@@ -5,20 +5,32 @@
 
 mod build;
 mod check;
+mod checked;
 mod contract;
 mod engine;
 mod error;
 mod evaluate;
+mod explain;
 mod fingerprint;
 mod function;
 mod graph;
+mod incremental;
+mod lineage;
+mod message;
+mod meter;
+mod order;
 mod plan;
+mod preview;
+mod runs_table;
+mod select;
 mod session;
 mod statement;
 mod table;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod types;
+mod what_if;
 
 use std::collections::BTreeMap;
 
@@ -31,8 +43,16 @@ use crate::store::{Staged, Store, TableVersion};
 pub use build::build;
 pub use error::ModelError;
 pub use evaluate::evaluate;
+pub use explain::{ExplainRequest, Explanation, Operator, explain};
+pub use fingerprint::Cause;
 pub use graph::{Graph, Node, NodeKind};
+pub use lineage::{Branch, ColumnLineage, ColumnName, How, Lineage, TableKind, TableLineage, Way};
+pub use preview::{Action, TablePreview, Versions, changed, preview};
+pub use runs_table::model_runs_batch;
+pub use select::select;
 pub use session::Reader;
+pub use testing::{Difference, RowDifference, TestOutcome, TestProblem, TestRun, Tests};
+pub use what_if::{WhatIf, what_if};
 
 /// What a build reads and when.
 pub struct BuildContext<'a> {
@@ -44,6 +64,8 @@ pub struct BuildContext<'a> {
     /// Current versions of all contracts and models (the last cut's), to skip what cannot have changed.
     pub current: BTreeMap<TableName, TableVersion>,
     pub memory_limit_bytes: usize,
+    /// Builds every wanted node whole, also those whose inputs did not change.
+    pub full: bool,
 }
 
 /// What a build made; nothing of it is visible before `Store::publish`.
@@ -65,6 +87,30 @@ pub struct ModelRun {
     pub reason: String,
     pub rows: u64,
     pub seconds: f64,
+    /// What was written, in files.
+    pub bytes: u64,
+    /// What did not fit into memory and went to disk.
+    pub spilled_bytes: u64,
+    /// The most that the statement held of the memory pool.
+    pub peak_memory_bytes: u64,
+    /// How often it was run: again after a fault that may pass, or when it did not fit into memory.
+    pub tries: u32,
+}
+
+impl ModelRun {
+    pub(crate) fn new(table: &TableName, outcome: ModelOutcome, reason: String) -> Self {
+        Self {
+            table: table.to_string(),
+            outcome,
+            reason,
+            rows: 0,
+            seconds: 0.0,
+            bytes: 0,
+            spilled_bytes: 0,
+            peak_memory_bytes: 0,
+            tries: 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -74,6 +120,8 @@ pub enum ModelOutcome {
     /// Built, and its rows are the same as before: what reads it need not be built.
     Same,
     Skipped,
+    /// It could not be built; the reason says why.
+    Failed,
 }
 
 /// A check that did not hold.
@@ -82,12 +130,20 @@ pub struct FailedCheck {
     pub table: TableName,
     pub check: String,
     pub severity: crate::project::Severity,
+    /// Failing rows; 1 where the check is about the table as a whole.
     pub rows: u64,
-    /// The first failing rows.
+    /// What was found, in words: `3 rows`, `there are 70, before 100`.
+    pub found: String,
+    /// The table outside of any cut in which failing rows are kept.
+    pub kept: TableName,
+    /// Failing rows, at most a thousand.
     pub sample: RecordBatch,
 }
 
 /// Called as a build goes on, for progress bars.
 pub trait Progress: Send + Sync {
+    /// A table is not skipped: it is being built from now on.
+    fn started(&self, _table: &TableName) {}
+    /// A table is done, or failed; `done` of `total` are.
     fn model(&self, run: &ModelRun, done: usize, total: usize);
 }

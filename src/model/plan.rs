@@ -1,5 +1,6 @@
 //! From a node to a plan that the engine can run, with every column checked and typed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,15 +13,16 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, iden
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 
-use super::engine::{Engine, Tables, line_of, problem};
+use super::engine::{Engine, Tables};
 use super::error::Problem;
 use super::graph::{Node, NodeKind, Source};
+use super::message::{first_line, header_line_of, line_of, problem};
 use super::statement::{bind_clock, cut};
 use super::types::{instant, sql_name, storable};
 use super::{ModelError, check, contract};
 use crate::base::time::Instant;
 use crate::base::{TableName, nearest};
-use crate::project::{Contract, Grain, Project};
+use crate::project::{Contract, Grain, Incremental, Project};
 
 /// A plan and the session in which it was made and can run.
 pub(super) struct Planned {
@@ -89,10 +91,25 @@ impl Planner<'_> {
             }]);
         }
         if node.kind != NodeKind::Mapped {
-            let rows = Arc::new(EmptyTable::new(schema.clone()));
-            check::failed(self, node, &check::rules(self.project, node, &schema), rows).await.map_err(|error| vec![error])?;
+            self.try_rules(node, &schema, Tables::new(), false).await.map_err(|error| vec![error])?;
         }
         Ok(Some(schema))
+    }
+
+    /// Plans the checks that read other tables, as far as these are known.
+    pub async fn dry_run_across(&self, node: &Node, known: &Tables) -> Result<(), ModelError> {
+        let tables = node.checked_against.iter().map(|table| Some((table.clone(), known.get(table)?.clone())));
+        match (tables.collect::<Option<Tables>>(), known.get(&node.table)) {
+            (Some(tables), Some(rows)) => self.try_rules(node, &rows.schema(), tables, true).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn try_rules(&self, node: &Node, schema: &SchemaRef, mut tables: Tables, across: bool) -> Result<(), ModelError> {
+        let rules = check::rules(self.project, node, schema);
+        let rules: Vec<_> = rules.iter().filter(|rule| rule.is_across() == across).collect();
+        tables.insert(node.table.clone(), Arc::new(EmptyTable::new(schema.clone())));
+        check::Audit { planner: self, node, tables, rows_before: None }.failed(&rules).await.map(drop)
     }
 
     /// The columns of a contract and its view, which are known without any map.
@@ -189,6 +206,18 @@ impl Planner<'_> {
         let plan = stored(plan, source)?;
         if let Some(model) = self.project.models.get(&node.table) {
             require(&plan, &model.key, "the header's key", source)?;
+            if let Some(Incremental::Interval { column, .. }) = &model.incremental {
+                require(&plan, std::slice::from_ref(column), "incremental's column", source)?;
+                let field = plan.schema().field_with_unqualified_name(column).map_err(|error| source.error(&error))?;
+                if !matches!(field.data_type(), DataType::Date32 | DataType::Timestamp(..)) {
+                    let what = format!("incremental's column {column} is {}", sql_name(field.data_type()));
+                    let hint = Some("an interval is of days (date) or instants (timestamp(6) with time zone)".into());
+                    return Err(ModelError::at(
+                        &source.path,
+                        Problem::new(line_of(&source.text, column).unwrap_or(1), what, hint),
+                    ));
+                }
+            }
         }
         Ok(Planned { state, plan })
     }
@@ -291,7 +320,8 @@ fn stored(plan: LogicalPlan, source: &Source) -> Result<LogicalPlan, ModelError>
     for (position, (qualifier, field)) in schema.iter().enumerate() {
         let name = field.name();
         let wrong = |what: String, hint: String| {
-            let line = line_of(&source.text, name).unwrap_or(1);
+            let word = name.rsplit(|c: char| !c.is_alphanumeric() && c != '_').find(|word| !word.is_empty()).unwrap_or_default();
+            let line = line_of(&source.text, word).unwrap_or_else(|| first_line(&source.text));
             ModelError::at(&source.path, Problem::new(line, what, Some(hint)))
         };
         // What Delta tables refuse in a column's name.
@@ -299,7 +329,11 @@ fn stored(plan: LogicalPlan, source: &Source) -> Result<LogicalPlan, ModelError>
             return Err(wrong(format!("column {} has no name: {name}", position + 1), "name it: … as name".into()));
         }
         if schema.fields()[..position].iter().any(|other| other.name() == name) {
-            return Err(wrong(format!("two columns are called {name}"), "name one of them otherwise: … as name".into()));
+            let hint = match source.text.contains('*') {
+                true => "a * takes the columns of all tables: name those that are wanted",
+                false => "name one of them otherwise: … as name",
+            };
+            return Err(wrong(format!("two columns are called {name}"), hint.into()));
         }
         let target = storable(field.data_type()).map_err(|hint| {
             wrong(format!("column {name} is {}, which no table holds", sql_name(field.data_type())), hint.into())
@@ -317,7 +351,7 @@ fn require(plan: &LogicalPlan, columns: &[String], what: &str, source: &Source) 
     for column in columns {
         if !names.contains(&column.as_str()) {
             let hint = nearest(column, names.iter().copied()).map(|near| format!("did you mean {near}?"));
-            let line = line_of(&source.text, column).unwrap_or(1);
+            let line = header_line_of(&source.text, column).or_else(|| line_of(&source.text, column)).unwrap_or(1);
             let problem = Problem::new(line, format!("{what} names {column}, which the statement does not yield"), hint);
             return Err(ModelError::at(&source.path, problem));
         }
@@ -325,9 +359,23 @@ fn require(plan: &LogicalPlan, columns: &[String], what: &str, source: &Source) 
     Ok(())
 }
 
+/// What no node makes, by name and without rows: the pulled tables of `raw`, the tables beside them, the ledger.
+pub(super) fn known_tables(raw: &BTreeMap<TableName, SchemaRef>) -> Tables {
+    let mut known = Tables::from([(TableName::new("system", "changes"), no_rows(changes_schema()))]);
+    for (table, schema) in raw {
+        known.insert(table.clone(), no_rows(schema.clone()));
+        let deleted = TableName::new(&table.schema, format!("{}__deleted", table.name));
+        known.entry(deleted).or_insert(no_rows(deleted_schema(schema)));
+    }
+    known
+}
+
+pub(super) fn no_rows(schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(EmptyTable::new(schema))
+}
+
 fn empty(table: &TableName, schema: SchemaRef) -> Result<LogicalPlan, DataFusionError> {
-    let provider: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
-    let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(provider), None)?;
+    let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(no_rows(schema)), None)?;
     let bare: Vec<_> =
         plan.schema().columns().into_iter().map(|column| Expr::Column(column.clone()).alias(column.name)).collect();
     plan.project(bare)?.build()

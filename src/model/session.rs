@@ -9,17 +9,19 @@ use arrow::datatypes::SchemaRef;
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 
 use super::build::first;
-use super::engine::{Engine, Tables, problem};
+use super::engine::{Engine, Tables};
 use super::error::Problem;
+use super::message::problem;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema, select};
 use super::statement::{Names, bind_clock, parse};
 use super::table::Files;
-use super::{Graph, ModelError};
+use super::{Graph, ModelError, runs_table};
 use crate::base::{TableName, nearest};
 use crate::project::Project;
 use crate::store::{Cut, Store, pulls_schema};
@@ -48,7 +50,9 @@ impl<'a> Reader<'a> {
     /// Every table that can be read, by name.
     pub fn tables(&self) -> Vec<TableName> {
         let mut names: BTreeMap<TableName, ()> = self.cut.tables.keys().map(|table| (table.clone(), ())).collect();
-        names.extend(["cuts", "changes", "pulls"].map(|name| (TableName::new("system", name), ())));
+        names.extend(["cuts", "changes", "pulls", "model_runs"].map(|name| (TableName::new("system", name), ())));
+        // Without them a listing is still right about everything else.
+        names.extend(self.store.kept_tables().unwrap_or_default().into_iter().map(|table| (table, ())));
         names.into_keys().collect()
     }
 
@@ -92,7 +96,20 @@ impl<'a> Reader<'a> {
         Ok(cap(batches, &schema, rows_max))
     }
 
-    async fn open(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
+    /// From now on, `table` is `provider`.
+    pub(super) fn put(&self, table: &TableName, provider: Arc<dyn TableProvider>) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), provider);
+    }
+
+    pub(super) fn planner(&self) -> Planner<'_> {
+        Planner { project: self.project, engine: &self.engine, as_of: self.cut.as_of }
+    }
+
+    pub(super) fn memory_pool(&self) -> Arc<dyn MemoryPool> {
+        self.engine.session(Tables::new(), self.cut.as_of).runtime_env().memory_pool.clone()
+    }
+
+    pub(super) async fn open(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         if let Some(provider) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(table) {
             return Ok(provider.clone());
         }
@@ -100,7 +117,7 @@ impl<'a> Reader<'a> {
             "mapped" => self.view(table, line).await?,
             _ => self.stored(table, line).await?,
         };
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), provider.clone());
+        self.put(table, provider.clone());
         Ok(provider)
     }
 
@@ -119,20 +136,24 @@ impl<'a> Reader<'a> {
             };
             raw.insert(input.clone(), provider);
         }
-        let planner = Planner { project: self.project, engine: &self.engine, as_of: self.cut.as_of };
-        planner.node(node, raw).await.map(Planned::into_view).map_err(first)
+        self.planner().node(node, raw).await.map(Planned::into_view).map_err(first)
     }
 
     async fn stored(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         let version = match self.cut.tables.get(table) {
             Some(version) => Some(self.store.at(table, *version).await?),
-            None if table.schema == "system" => self.store.latest(table).await?,
+            None if matches!(table.schema.as_str(), "system" | "checks") => self.store.latest(table).await?,
             None => None,
         };
         match version {
             Some(version) => Ok(Arc::new(Files::of(&version))),
             None if *table == TableName::new("system", "changes") => Ok(Arc::new(Files::new(changes_schema(), vec![]))),
             None if *table == TableName::new("system", "pulls") => Ok(Arc::new(Files::new(pulls_schema(), vec![]))),
+            None if *table == TableName::new("system", "model_runs") => {
+                let none = runs_table::batch(self.cut.run, self.cut.as_of, &[]);
+                let none = none.map_err(|error| ModelError::Engine { source: Box::new(error.into()) })?;
+                Ok(Arc::new(Files::new(none.schema(), vec![])))
+            }
             None => Err(self.unknown(table, line)),
         }
     }

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use chrono::{Datelike, DurationRound, SubsecRound, TimeDelta, Timelike};
-use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement as ParsedStatement};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, Query, Statement, TableAlias, TableFactor, Value,
@@ -13,8 +12,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::error::Problem;
+use super::message::{first_line, syntax_problem};
 use crate::base::time::Instant;
 use crate::base::{TableName, nearest};
 use crate::decide::{self, Input};
@@ -27,6 +28,12 @@ pub(super) const NESTING_MAX: usize = 128;
 const PURE_TABLE_FUNCTIONS: [&str; 3] = ["generate_series", "range", "unnest"];
 /// Functions that a run replaces by its own instant, cut to the model's grain.
 const CLOCK: [&str; 4] = ["now", "current_timestamp", "current_date", "today"];
+/// Whether an expression may look at the clock: true also where such a name is only a part of another word.
+pub(super) fn looks_at_clock(expression: &str) -> bool {
+    let text = expression.to_ascii_lowercase();
+    CLOCK.iter().any(|name| text.contains(name))
+}
+
 /// Functions of the wall clock without a date or zone.
 const LOCAL_CLOCK: [&str; 3] = ["current_time", "localtime", "localtimestamp"];
 /// Functions that yield something else each time.
@@ -44,6 +51,8 @@ pub(super) struct Read {
 #[derive(Debug, Clone)]
 pub(super) struct Select {
     pub statement: Statement,
+    /// The same however it is laid out: no comments, one space between words, words without quotes in lower case.
+    pub normal: String,
     /// In the order in which the statement names them, each once.
     pub reads: Vec<Read>,
     /// Line of the first use of the clock, by itself or in a decision function.
@@ -66,8 +75,26 @@ pub(super) fn parse(text: &str, names: &Names, repeatable: bool) -> Result<Selec
     let mut resolver =
         Resolver { names, repeatable, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
     let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut resolver);
-    let Resolver { reads, clock, decisions, problems, .. } = resolver;
-    if problems.is_empty() { Ok(Select { statement, reads, clock, decisions }) } else { Err(problems) }
+    let Resolver { reads, clock, decisions, mut problems, .. } = resolver;
+    let first = first_line(text);
+    problems.iter_mut().for_each(|problem| problem.line = problem.line.max(first));
+    if problems.is_empty() { Ok(Select { statement, normal: normal(text), reads, clock, decisions }) } else { Err(problems) }
+}
+
+fn normal(text: &str) -> String {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
+    let mut words: Vec<String> = vec![];
+    for token in tokens {
+        match token {
+            Token::Whitespace(_) => {}
+            Token::Word(word) if word.quote_style.is_none() => words.push(word.value.to_ascii_lowercase()),
+            other => words.push(other.to_string()),
+        }
+    }
+    while words.last().is_some_and(|word| word == ";") {
+        words.pop();
+    }
+    words.join(" ")
 }
 
 fn parse_one(text: &str) -> Result<Statement, Problem> {
@@ -76,30 +103,30 @@ fn parse_one(text: &str) -> Result<Statement, Problem> {
         .with_recursion_limit(NESTING_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| syntax_problem(&error))?;
+        .map_err(|error| syntax_problem(&error, text))?;
     let only_select = || Some("write one select, and nothing else".to_owned());
     let Some(first) = statements.pop_front() else {
         return Err(Problem::new(1, "there is no statement in it", only_select()));
     };
     if !statements.is_empty() {
-        return Err(Problem::new(1, format!("there are {} statements in it", statements.len() + 1), only_select()));
+        let what = format!("there are {} statements in it", statements.len() + 1);
+        return Err(Problem::new(second_line(text), what, only_select()));
     }
     match first {
         ParsedStatement::Statement(statement) if matches!(*statement, Statement::Query(_)) => Ok(*statement),
-        _ => Err(Problem::new(1, "this is not a select", only_select())),
+        _ => {
+            let hint = "write the select alone: a model's table is named by its file and made by the hub";
+            Err(Problem::new(first_line(text), "this is not a select", Some(hint.into())))
+        }
     }
 }
 
-/// The parser says where in its message only.
-fn syntax_problem(error: &DataFusionError) -> Problem {
-    let message = match error.find_root() {
-        DataFusionError::SQL(parser, _) => parser.to_string(),
-        other => other.strip_backtrace(),
-    };
-    let message = message.trim_start_matches("sql parser error: ").to_owned();
-    let Some((what, place)) = message.split_once(" at Line: ") else { return Problem::new(1, message, None) };
-    let line = place.split(',').next().and_then(|line| line.trim().parse().ok()).unwrap_or(1);
-    Problem::new(line, what, None)
+/// The line of the second statement.
+fn second_line(text: &str) -> usize {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().unwrap_or_default();
+    let mut after = tokens.iter().skip_while(|token| token.token != Token::SemiColon).skip(1);
+    let second = after.find(|token| !matches!(token.token, Token::Whitespace(_) | Token::SemiColon));
+    second.and_then(|token| usize::try_from(token.span.start.line).ok()).unwrap_or(1)
 }
 
 /// What a query's own names hide.
@@ -184,6 +211,10 @@ impl Resolver<'_> {
     fn table(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>) {
         let Some(parts) = name.0.iter().map(|part| part.as_ident().cloned()).collect::<Option<Vec<Ident>>>() else { return };
         match parts.as_slice() {
+            [file] if file.quote_style == Some('\'') => {
+                let hint = Some("files are a stream of a connector; a statement reads tables".into());
+                self.problems.push(Problem::new(line_of(file), format!("a statement reads no files: {name}"), hint));
+            }
             [bare] => self.bare(name, alias, bare.clone()),
             [schema, _] if matches!(self.names, Names::Streams { .. }) && normalised(schema) == "raw" => {
                 let hint = Some("a map reads the streams of its own system, by their bare name: from stream_name".into());
@@ -391,6 +422,69 @@ mod tests {
         assert_eq!(hub("with a as (select * from b), b as (select 1) select * from a"), Err("1: unknown table b".into()));
         assert_eq!(hub("with recursive a as (select 1 as n union all select n + 1 from a) select * from a"), Ok(vec![]));
         assert_eq!(hub("select * from (with a as (select 1) select * from a) x, a"), Err("1: unknown table a".into()));
+    }
+
+    /// A name is a CTE's only where that CTE is in scope; names of two parts are always tables.
+    #[test]
+    fn every_read_is_found() {
+        for (text, expected) in [
+            ("select * from a.t where exists (select 1 from b.t where b.t.x = a.t.x)", "a.t b.t"),
+            ("select (select max(x) from a.t) as m, case when 1 in (select x from b.t) then 1 end from c.t", "a.t b.t c.t"),
+            (
+                "select * from a.t join b.t on b.t.x = (select min(x) from c.t), lateral (select * from d.t where d.t.y = a.t.y) l",
+                "a.t b.t c.t d.t",
+            ),
+            ("select * from a.t union all (select * from b.t except select * from c.t)", "a.t b.t c.t"),
+            ("select x from a.t order by (select y from b.t)", "a.t b.t"),
+            (
+                "select x, count(*) filter (where x in (select x from b.t)) from a.t group by x having max(y) > (select 1 from c.t)",
+                "b.t a.t c.t",
+            ),
+            ("with a as (select * from s.a) select * from a join t.a on true", "s.a t.a"),
+            ("with A as (select 1 from s.t) select * from a, \"a\"", "s.t"),
+            ("with a as (select 1), b as (with a as (select * from s.x) select * from a) select * from a, b", "s.x"),
+            (
+                "with a as (with inner_one as (select * from s.x) select * from inner_one) select * from a where x in (with z as (select * from s.y) select * from z)",
+                "s.x s.y",
+            ),
+            (
+                "with recursive a as (select x from s.x union all select x + 1 from a where x < (select max(x) from s.y)) select * from a",
+                "s.x s.y",
+            ),
+            (
+                "with p as (select * from trace('s.a', 's.b', 's.c', 's.d')) select * from p, generate_series(1, 3)",
+                "s.a s.b s.c s.d",
+            ),
+            ("select * from (values (1), (2)) v(x) join s.t using (x)", "s.t"),
+            ("select * from \"S\".\"T\" join S.T on true", "S.T s.t"),
+            ("select sum(x) over (partition by (select 1 from a.t)) from b.t", "a.t b.t"),
+            (
+                "with a as (select * from s.t) select * from (select * from a) x where not exists (select * from b)",
+                "1: unknown table b",
+            ),
+            ("with recursive a as (select 1 from b), b as (select 1) select * from a", "1: unknown table b"),
+            ("select * from (with c as (select 1) select * from c) x join (select * from c) y on true", "1: unknown table c"),
+        ] {
+            let found = hub(text)
+                .map(|reads| reads.iter().map(|read| read.split(':').next().unwrap().to_owned()).collect::<Vec<_>>().join(" "));
+            assert_eq!(found.unwrap_or_else(|error| error), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn layout_does_not_count() {
+        let same = [
+            "select a, 'X' as \"B\" from s.t where a<>1",
+            "--! x = 1\nSELECT A,\n  'X' AS \"B\" /* why */ FROM s.T\nWHERE a <> 1 ;;\n",
+        ];
+        assert_eq!(normal(same[0]), normal(same[1]));
+        for other in [
+            "select a, 'x' as \"B\" from s.t where a<>1",
+            "select a, 'X' as \"b\" from s.t where a<>1",
+            "select a, 'X' as \"B\" from s.t where a<>1 0",
+        ] {
+            assert_ne!(normal(same[0]), normal(other), "{other}");
+        }
     }
 
     #[test]

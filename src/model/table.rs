@@ -1,5 +1,6 @@
 //! A table version, committed or staged, as a table provider.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,26 +20,53 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::parquet::arrow::arrow_reader::RowSelection;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::ObjectStore;
 
-use crate::store::{DataFile, TableVersion};
+use crate::store::{Chosen, Compared, DataFile, TableVersion};
 
 /// Under this address the engine finds the store's files.
 pub(super) const STORE_URL: &str = "loopline://store/";
 
 /// An explicit list of Parquet files; a file that lacks a column of the schema has nulls there.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Files {
     schema: SchemaRef,
     files: Vec<DataFile>,
+    choice: Option<Choice>,
+}
+
+/// The rows of a table that are scanned, where not all of them are.
+#[derive(Clone)]
+pub(super) struct Choice {
+    pub chosen: Arc<Chosen>,
+    /// What is read to choose.
+    pub columns: SchemaRef,
+    /// Makes what is compared of that, unless it is the same.
+    pub compared: Option<Arc<Compared>>,
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Choice").field("columns", &self.columns).finish_non_exhaustive()
+    }
 }
 
 impl Files {
     pub fn new(schema: SchemaRef, files: Vec<DataFile>) -> Self {
-        Self { schema, files }
+        Self { schema, files, choice: None }
+    }
+
+    pub fn choosing(&self, choice: Choice) -> Self {
+        Self { choice: Some(choice), ..self.clone() }
     }
 
     pub fn of(version: &TableVersion) -> Self {
         Self::new(version.schema.clone(), version.files.clone())
+    }
+
+    pub fn schema_of(&self) -> SchemaRef {
+        self.schema.clone()
     }
 
     pub fn rows(&self) -> u64 {
@@ -46,12 +74,32 @@ impl Files {
     }
 
     fn statistics_known(&self) -> Statistics {
+        // Of files of the change feed it is not known how many rows they have.
+        let is_known = self.choice.is_none() && self.files.iter().all(|file| file.rows > 0 || file.size_bytes == 0);
         let known = |count: u64| usize::try_from(count).map_or(Precision::Absent, Precision::Exact);
         let bytes = self.files.iter().map(|file| file.size_bytes).sum();
         let mut statistics = Statistics::new_unknown(&self.schema);
-        statistics.num_rows = known(self.rows());
+        statistics.num_rows = if is_known { known(self.rows()) } else { Precision::Absent };
         statistics.total_byte_size = known(bytes).to_inexact();
         statistics
+    }
+
+    /// Which rows of each file are scanned; `None`: all.
+    async fn live(&self, store: &Arc<dyn ObjectStore>, workers: usize) -> Result<Vec<(DataFile, Option<Vec<Range<u64>>>)>> {
+        let live = |file: DataFile| {
+            let (store, choice) = (store.clone(), self.choice.clone());
+            tokio::spawn(async move {
+                let live = match choice {
+                    None => file.live(&store).await,
+                    Some(Choice { chosen, columns, compared }) => {
+                        chosen.locate(&store, &file.path, &file, columns, compared.as_deref()).await.map(Some)
+                    }
+                };
+                live.map(|live| (file, live)).map_err(|error| DataFusionError::External(Box::new(error)))
+            })
+            .map(|done| done.unwrap_or_else(|error| Err(DataFusionError::External(Box::new(error)))))
+        };
+        futures::stream::iter(self.files.clone()).map(live).buffered(workers).try_collect().await
     }
 }
 
@@ -81,23 +129,23 @@ impl TableProvider for Files {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if self.files.is_empty() {
+        let url = ObjectStoreUrl::parse(STORE_URL)?;
+        let store = state.runtime_env().object_store(&url)?;
+        let mut files = Vec::with_capacity(self.files.len());
+        for (file, live) in self.live(&store, state.config().target_partitions()).await? {
+            let scanned = PartitionedFile::new(&file.path, file.size_bytes);
+            match live {
+                None => files.push(scanned),
+                Some(live) if live.is_empty() => {}
+                Some(live) => files.push(scanned.with_extension(selection(&live, file.rows_in_file()))),
+            }
+        }
+        if files.is_empty() {
             let schema = match projection {
                 Some(columns) => Arc::new(self.schema.project(columns)?),
                 None => self.schema.clone(),
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
-        }
-        let url = ObjectStoreUrl::parse(STORE_URL)?;
-        let store = state.runtime_env().object_store(&url)?;
-        let mut files = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            let scanned = PartitionedFile::new(&file.path, file.size_bytes);
-            let live = file.live(&store).await.map_err(|e| DataFusionError::External(Box::new(e)))?;
-            files.push(match live {
-                None => scanned,
-                Some(live) => scanned.with_extension(selection(&live, file.rows_in_file())),
-            });
         }
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());
         let options = state.table_options().parquet.clone();
@@ -125,8 +173,8 @@ mod tests {
     use datafusion::parquet::arrow::ArrowWriter;
     use datafusion::parquet::file::properties::WriterProperties;
     use datafusion::prelude::{SessionConfig, SessionContext};
+    use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
-    use object_store::{ObjectStore, ObjectStoreExt};
 
     use super::*;
 

@@ -22,6 +22,8 @@ pub(super) fn sql_name(data_type: &DataType) -> String {
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone".into(),
         DataType::Timestamp(_, None) => "timestamp without time zone".into(),
         DataType::Null => "null".into(),
+        DataType::List(of) | DataType::LargeList(of) => format!("a list of {}", sql_name(of.data_type())),
+        DataType::Interval(_) | DataType::Duration(_) => "an interval".into(),
         other => other.to_string(),
     }
 }
@@ -75,6 +77,9 @@ pub(super) fn storable(data_type: &DataType) -> Result<DataType, &'static str> {
         DataType::Null => return Err("give it a type: cast(null as text)"),
         DataType::Interval(_) | DataType::Duration(_) => {
             return Err("a table holds no intervals: turn it into seconds with extract(epoch from …), or into days");
+        }
+        DataType::List(_) | DataType::LargeList(_) => {
+            return Err("a table holds no lists: string_agg(…, ', ') makes a text of one");
         }
         DataType::Decimal256(..) => return Err("cast it to a decimal of at most 38 digits"),
         _ => return Err("cast it to text, int, bigint, double, boolean, date, decimal or timestamp(6) with time zone"),

@@ -7,7 +7,7 @@ use crate::project::WriteRule;
 use crate::store::{ChangeId, RunOutcome};
 use crate::writeback::{PlanRequest, Preview, Recovered, Undone};
 
-use super::inputs::{SystemsOf, graph};
+use super::inputs::SystemsOf;
 use super::pull::causes;
 use super::run::Running;
 use super::{Hub, PipelineError, RunOptions, RunReport, WriteSummary};
@@ -36,13 +36,13 @@ impl Hub {
 
     /// What the next plan of `pipeline` (all pipelines' rules if `None`) would hold, from the last cut; touches nothing.
     pub async fn plan(&self, pipeline: Option<&str>) -> Result<Preview, PipelineError> {
-        let graph = graph(&self.project)?;
+        let graph = self.graph()?;
         let rules = match pipeline {
             Some(name) => self.pipeline(name)?.write.clone(),
             None => self.all_rules(),
         };
         let cut = self.cut().await?;
-        let inputs = SystemsOf::new(&graph).of_writes();
+        let inputs = SystemsOf::new(graph).of_writes();
         let request = PlanRequest { run: cut.run, cut: &cut, rules: &rules, inputs: &inputs, now: time::now() };
         Ok(self.writeback().preview(&request).await?)
     }

@@ -19,6 +19,10 @@ use super::{Hub, PipelineError};
 const DATA: &str = "loopline.data";
 const CONTENT: &str = "loopline.content";
 
+fn changes_table() -> TableName {
+    TableName::new("system", "changes")
+}
+
 /// `system.changes` as a run sees it.
 pub(super) struct Exported {
     pub version: TableVersion,
@@ -27,13 +31,34 @@ pub(super) struct Exported {
 }
 
 impl Hub {
+    /// The ledger as a table.
+    fn ledger_rows(&self) -> Result<RecordBatch, PipelineError> {
+        let batch = self.store.changes_batch()?;
+        match self.project.clock_file {
+            Some(_) => Clock::new(self.store.control.runs(usize::MAX)?).moved(&batch),
+            None => Ok(batch),
+        }
+    }
+
+    /// `system.changes` as the next run would see it if nothing happened until then. Only what changes with its rows can be told from it.
+    pub(super) async fn changes_ahead(&self) -> Result<TableVersion, PipelineError> {
+        let table = changes_table();
+        let batch = self.ledger_rows()?;
+        let content = self.store.content_of(&table, &batch)?;
+        let latest = self.store.view().latest(&table).await?;
+        Ok(match latest.filter(|latest| latest.properties.get(CONTENT) == Some(&content)) {
+            Some(latest) => latest,
+            None => {
+                let properties = [(DATA.to_owned(), "not published yet".to_owned())].into();
+                TableVersion { table, version: 0, schema: batch.schema(), files: vec![], properties }
+            }
+        })
+    }
+
     /// Writes the ledger as the next content of `system.changes`, to be published with the run.
     pub(super) async fn export_changes(&self, run: RunId) -> Result<Exported, PipelineError> {
-        let table = TableName::new("system", "changes");
-        let mut batch = self.store.changes_batch()?;
-        if self.project.clock_file.is_some() {
-            batch = Clock::new(self.store.control.runs(usize::MAX)?).moved(&batch)?;
-        }
+        let table = changes_table();
+        let batch = self.ledger_rows()?;
         let schema = batch.schema();
         let rows = futures::stream::iter([Ok(batch)]).boxed();
         let staged = self.store.stage(run, &table, schema.clone(), rows, BTreeMap::new()).await?;

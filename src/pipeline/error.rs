@@ -28,6 +28,8 @@ pub enum PipelineError {
     Clock { path: PathBuf, what: String },
     #[error("cron expression \"{cron}\": {what}")]
     Cron { cron: String, what: String },
+    #[error("pipeline \"{pipeline}\" has no schedule")]
+    NoSchedule { pipeline: String, file: PathBuf },
     #[error("this needs the store's writer lease, and the hub was opened for reading")]
     ReadOnly,
     #[error("nothing was published yet")]
@@ -60,6 +62,7 @@ impl Diagnose for PipelineError {
             Self::Unknown { hint, .. } => hint.clone(),
             Self::Clock { .. } => Some("it holds one RFC 3339 instant, e.g. 2026-03-02T06:00:00Z".into()),
             Self::Cron { .. } => Some("six fields, seconds first: \"0 0 5 * * Mon-Fri\"".into()),
+            Self::NoSchedule { file, .. } => Some(format!("give it one in {}: schedule = {{ cron = … }}", file.display())),
             Self::NoCut => Some("run a pipeline first: `loopline run`".into()),
             Self::ReadOnly | Self::Cancelled | Self::Task(_) => None,
         }

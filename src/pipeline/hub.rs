@@ -1,17 +1,18 @@
 //! The hub: an opened project.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::Mutex;
 
 use crate::base::nearest;
 use crate::base::time::{self, Instant};
-use crate::model::Reader;
+use crate::model::{Graph, Reader};
 use crate::project::{Pipeline, Project};
 use crate::store::{Cut, Lease, Store};
 use crate::writeback::Writeback;
 
+use super::live::Live;
 use super::progress::{Cancel, Progress};
 use super::{PipelineError, Silent};
 
@@ -31,13 +32,15 @@ pub struct Hub {
     lease: Option<Lease>,
     /// Held by whatever writes, so that runs of one process never overlap.
     pub(super) busy: Mutex<()>,
+    pub(super) live: Live,
+    pub(super) graph: OnceLock<Graph>,
 }
 
 /// How to run, apart from what the pipeline says.
 pub struct RunOptions<'a> {
     /// Overrides the run's instant (default: [`Hub::now`]).
     pub as_of: Option<Instant>,
-    /// Reads every table whole, and lets sweeps remove any number of rows.
+    /// Reads every table whole, lets sweeps remove any number of rows, and builds every model whole.
     pub full: bool,
     /// Pulls systems outside of their hours, too.
     pub any_hour: bool,
@@ -69,7 +72,7 @@ impl Hub {
                 Some(lease)
             }
         };
-        Ok(Self { project, store, lease, busy: Mutex::new(()) })
+        Ok(Self { project, store, lease, busy: Mutex::new(()), live: Live::default(), graph: OnceLock::new() })
     }
 
     /// The plant's current instant: the project's clock file, else the wall clock.

@@ -2,31 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt, TryStreamExt};
-
+use crate::base::TableName;
 use crate::base::time;
-use crate::base::{TableName, nearest};
-use crate::model::{Graph, NodeKind};
+use crate::model::{Graph, NodeKind, select};
 use crate::project::{Mode, Pipeline, Project, Stale};
 use crate::store::{Cut, TableVersion};
 
+use super::preview::{latest, versions};
 use super::pull::raw_table;
 use super::{Hub, PipelineError};
-
-/// Snapshots opened at the same time.
-const SNAPSHOTS_AT_ONCE: usize = 16;
 
 /// A table that a run must not lose from the cut although it does not build it.
 const PULLED: &str = "raw";
 
-/// Reads every statement of the project.
-pub(super) fn graph(project: &Project) -> Result<Graph, PipelineError> {
-    Graph::new(project).map_err(PipelineError::Models)
-}
-
 /// The tables that a pipeline builds: what it names, the contracts of what it pulls, the write maps of what it writes.
-pub(super) fn targets(project: &Project, graph: &Graph, pipeline: &Pipeline) -> Result<Vec<TableName>, PipelineError> {
-    let mut found: BTreeSet<TableName> = named(graph, &pipeline.build)?.into_iter().collect();
+///
+/// `changed`: what the selector of that name means.
+pub(super) fn targets(
+    project: &Project,
+    graph: &Graph,
+    pipeline: &Pipeline,
+    changed: &BTreeSet<TableName>,
+) -> Result<Vec<TableName>, PipelineError> {
+    let mut found = select(graph, project, &pipeline.build, changed)?;
     let systems = SystemsOf::new(graph);
     let pulled = |table: &TableName| systems.of(table).iter().any(|system| pipeline.pull.contains(system));
     found.extend(
@@ -35,22 +33,6 @@ pub(super) fn targets(project: &Project, graph: &Graph, pipeline: &Pipeline) -> 
     for (kind, _) in pipeline.write.iter().filter(|(_, rule)| rule.mode != Mode::Off) {
         let writers = project.systems.values().filter(|system| system.connector.writes.contains_key(kind));
         found.extend(writers.map(|system| TableName::new("write", format!("{}__{kind}", system.name))));
-    }
-    Ok(found.into_iter().collect())
-}
-
-/// Tables by name or schema; all of them if `names` is empty.
-pub(super) fn named(graph: &Graph, names: &[String]) -> Result<Vec<TableName>, PipelineError> {
-    let tables = || graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| &node.table);
-    let mut found = BTreeSet::new();
-    for name in names {
-        let before = found.len();
-        found.extend(tables().filter(|table| table.schema == *name || table.to_string() == *name).cloned());
-        if found.len() == before && !tables().any(|table| table.schema == *name || table.to_string() == *name) {
-            let known: BTreeSet<String> = tables().flat_map(|table| [table.schema.clone(), table.to_string()]).collect();
-            let hint = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
-            return Err(PipelineError::Unknown { what: "schema or table", name: name.clone(), hint });
-        }
     }
     Ok(found.into_iter().collect())
 }
@@ -108,6 +90,15 @@ pub(super) struct Staleness {
 }
 
 impl Hub {
+    /// Every statement of the project, read once.
+    pub(super) fn graph(&self) -> Result<&Graph, PipelineError> {
+        if let Some(graph) = self.graph.get() {
+            return Ok(graph);
+        }
+        let graph = Graph::new(&self.project).map_err(PipelineError::Models)?;
+        Ok(self.graph.get_or_init(|| graph))
+    }
+
     /// Looks at the age of each of `systems`.
     pub(super) fn staleness(&self, systems: &BTreeSet<String>) -> Result<Staleness, PipelineError> {
         let now = time::now();
@@ -146,12 +137,7 @@ impl Hub {
 
     /// The latest version of every raw table and of the tables beside them.
     pub(super) async fn pin(&self) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
-        let versions: Vec<Option<TableVersion>> = futures::stream::iter(self.pulled_tables())
-            .map(|table| async move { self.store.latest(&table).await })
-            .buffer_unordered(SNAPSHOTS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(versions.into_iter().flatten().map(|version| (version.table.clone(), version)).collect())
+        latest(self.store.view(), self.pulled_tables()).await
     }
 
     /// The versions of the last cut that a build may keep.
@@ -160,14 +146,7 @@ impl Hub {
         cut: Option<&Cut>,
         graph: &Graph,
     ) -> Result<BTreeMap<TableName, TableVersion>, PipelineError> {
-        let Some(cut) = cut else { return Ok(BTreeMap::new()) };
-        let tables = cut.tables.iter().filter(|(table, _)| graph.node(table).is_some());
-        let versions: Vec<TableVersion> = futures::stream::iter(tables)
-            .map(|(table, version)| self.store.at(table, *version))
-            .buffer_unordered(SNAPSHOTS_AT_ONCE)
-            .try_collect()
-            .await?;
-        Ok(versions.into_iter().map(|version| (version.table.clone(), version)).collect())
+        versions(self.store.view(), cut, graph).await
     }
 }
 

@@ -12,13 +12,17 @@
 mod admit;
 mod apply;
 mod changes;
+mod checks;
 mod cursor;
 mod error;
 mod exact;
 mod hub;
 mod inputs;
+mod lineage;
+mod live;
 mod maintain;
 mod omitted;
+mod preview;
 mod progress;
 mod pull;
 mod report;
@@ -26,14 +30,17 @@ mod run;
 pub mod schedule;
 mod status;
 mod trace;
+mod what_if;
 
 pub use error::PipelineError;
 pub use hub::{Access, Hub, RunOptions};
+pub use live::LiveRun;
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
 pub use pull::{Flow, Verification};
 pub use report::{
     CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
 };
+pub use schedule::ScheduleStatus;
 pub use status::{Freshness, Status};
 pub use trace::LotTrace;

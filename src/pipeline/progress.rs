@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::base::TableName;
 use crate::model::ModelRun;
 use crate::writeback::Applied;
 
@@ -33,6 +34,9 @@ pub trait Progress: Send + Sync {
     fn pulled(&self, _pull: &StreamPull, _done: usize, _total: usize) {}
     /// A stream was compared with its table.
     fn verified(&self, _check: &StreamCheck, _done: usize, _total: usize) {}
+    /// A table is being built from now on.
+    fn started(&self, _table: &TableName) {}
+    /// A table is done, or failed; `done` of `total` are.
     fn model(&self, _run: &ModelRun, _done: usize, _total: usize) {}
     fn applied(&self, _applied: &Applied) {}
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::RunId;
 use crate::base::time::Instant;
 use crate::model::ModelRun;
-use crate::project::{PullMode, Stream, System};
+use crate::project::{PullMode, Severity, Stream, System};
 use crate::store::{PullKind, RangeComparison, RunOutcome};
 use crate::writeback::{Applied, Confirmed, Settled, WriteReport};
 
@@ -217,14 +217,19 @@ impl StreamPull {
 }
 
 /// A check that did not hold.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CheckReport {
+    /// Its last run.
+    pub run: RunId,
     pub table: String,
     pub check: String,
-    /// `error` or `warn`.
-    pub severity: String,
-    /// How many rows fail.
+    pub severity: Severity,
+    /// How many rows fail; 1 where the check is about the table as a whole.
     pub rows: u64,
+    /// What was found, in words: `3 rows`, `there are 70, before 100`.
+    pub found: String,
+    /// The table that keeps failing rows, at most a thousand: `checks.scm__stock__quantity_0`.
+    pub kept: String,
     /// The first failing rows as a text table.
     pub sample: String,
 }

@@ -1,21 +1,21 @@
 //! One run from pull to proof.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant as Stopwatch;
-
-use arrow::util::pretty::pretty_format_batches;
 
 use crate::base::time::{self, Instant};
 use crate::base::{RunId, TableName};
-use crate::model::{self, BuildContext, Built, FailedCheck, Graph, ModelOutcome, ModelRun};
-use crate::project::{Pipeline, Severity};
+use crate::model::{self, BuildContext, Built, Graph, ModelOutcome, ModelRun};
+use crate::project::{Pipeline, Selector, Severity};
 use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
 
-use super::inputs::{SystemsOf, carried, graph, named, targets};
+use super::inputs::{SystemsOf, carried};
+use super::live::Watched;
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
-use super::{CheckReport, Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
+use super::{Hub, PipelineError, PullReport, RunOptions, RunReport, StageTime, WriteSummary};
 
 /// A run under way.
 pub(super) struct Running<'a> {
@@ -26,28 +26,24 @@ pub(super) struct Running<'a> {
 }
 
 /// Why a run stopped without being broken: what it found forbids going on.
-struct Stopped(String);
+pub(super) struct Stopped(pub String);
 
 impl Hub {
     /// Runs `pipeline`. A failed check, or a system that could not be pulled and may not be stale, makes a report with outcome `failed`, not an error.
     pub async fn run(&self, pipeline: &str, options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
         let pipeline = self.pipeline(pipeline)?;
-        let graph = graph(&self.project)?;
-        let targets = targets(&self.project, &graph, pipeline)?;
-        let report = self.execute(&pipeline.name, Some(pipeline), &graph, &targets, options).await?;
+        let graph = self.graph()?;
+        let targets = self.targets_of(graph, pipeline).await?;
+        let report = self.execute(&pipeline.name, Some(pipeline), graph, &targets, options).await?;
         self.tidy(options).await;
         Ok(report)
     }
 
-    /// Builds `targets` (schemas or tables; all if empty) from what was last pulled, and publishes; neither pulls nor writes.
-    pub async fn build(&self, targets: &[String], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
-        let graph = graph(&self.project)?;
-        let mut tables = named(&graph, targets)?;
-        if targets.is_empty() {
-            tables =
-                graph.nodes.iter().filter(|node| node.kind != model::NodeKind::Mapped).map(|node| node.table.clone()).collect();
-        }
-        self.execute("build", None, &graph, &tables, options).await
+    /// Builds the tables that `selectors` mean (all if there are none) from what was last pulled, and publishes; neither pulls nor writes.
+    pub async fn build(&self, selectors: &[Selector], options: &RunOptions<'_>) -> Result<RunReport, PipelineError> {
+        let graph = self.graph()?;
+        let tables = self.selected(graph, selectors).await?;
+        self.execute("build", None, graph, &tables, options).await
     }
 
     async fn execute(
@@ -66,6 +62,8 @@ impl Hub {
         }
         let as_of = options.as_of.map_or_else(|| self.now(), Ok)?;
         let run = self.store.control.start_run(name, as_of)?;
+        let progress = Watched::new(&self.live, run, name, options.progress);
+        let options = &RunOptions { progress: &progress, cancel: options.cancel.clone(), ..*options };
         let mut running = Running { run, as_of, options, report: RunReport::new(run, name, as_of) };
         let done = self.steps(pipeline, graph, targets, &mut running).await;
         self.close(running, done)
@@ -194,12 +192,15 @@ impl Hub {
             pinned,
             current: self.current(last.as_ref(), graph).await?,
             memory_limit_bytes: self.project.memory_limit_bytes,
+            full: running.options.full,
         };
-        let built = model::build(&self.project, graph, targets, context, &Models(running.options.progress)).await?;
-        let Built { mut staged, unchanged, models, failed_checks } = built;
+        let progress = Models { progress: running.options.progress, seen: Mutex::default() };
+        let built = model::build(&self.project, graph, targets, context, &progress).await;
+        self.note_models(running, &progress).await;
+        let Built { mut staged, unchanged, models, failed_checks } = built?;
         running.report.models = models;
         running.leave(Stage::Build, watch)?;
-        if let Err(stopped) = self.judge(&failed_checks, running)? {
+        if let Err(stopped) = self.judge(&failed_checks, graph, running).await? {
             return Ok(Err(stopped));
         }
 
@@ -215,25 +216,17 @@ impl Hub {
         Ok(Ok(cut))
     }
 
-    /// Reports what did not hold, and keeps the failing rows to look at.
-    fn judge(&self, failed: &[FailedCheck], running: &mut Running<'_>) -> Result<Result<(), Stopped>, PipelineError> {
-        if failed.is_empty() {
-            return Ok(Ok(()));
+    /// Notes what became of each table in `system.model_runs`, whether the run goes on or not.
+    async fn note_models(&self, running: &Running<'_>, progress: &Models<'_>) {
+        let models = std::mem::take(&mut *progress.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let noted = match model::model_runs_batch(running.run, running.as_of, &models) {
+            None => return,
+            Some(Ok(rows)) => self.store.append_model_runs(running.run, rows).await.map_err(|error| causes(&error)),
+            Some(Err(error)) => Err(error.to_string()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!("cannot note what was built in system.model_runs: {error}");
         }
-        running.report.checks = failed.iter().map(CheckReport::new).collect();
-        if let Ok(text) = serde_json::to_string(&running.report.checks) {
-            self.store.control.set_note(&format!("checks of run {}", running.run), &text)?;
-        }
-        let fatal: Vec<String> = failed
-            .iter()
-            .filter(|check| check.severity == Severity::Error)
-            .map(|check| format!("{}: {} ({} rows)", check.table, check.check, check.rows))
-            .collect();
-        if fatal.is_empty() {
-            running.report.outcome = RunOutcome::Degraded;
-            return Ok(Ok(()));
-        }
-        Ok(Err(Stopped(format!("nothing is published: {}", fatal.join("; ")))))
     }
 
     async fn plan_and_apply(
@@ -313,28 +306,20 @@ fn by_system(streams: &BTreeSet<(String, String)>) -> BTreeMap<String, Option<BT
     systems
 }
 
-/// Hands a build's progress on.
-struct Models<'a>(&'a dyn Progress);
-
-impl model::Progress for Models<'_> {
-    fn model(&self, run: &ModelRun, done: usize, total: usize) {
-        self.0.model(run, done, total);
-    }
+/// Hands a build's progress on, and keeps it.
+struct Models<'a> {
+    progress: &'a dyn Progress,
+    seen: Mutex<Vec<ModelRun>>,
 }
 
-impl CheckReport {
-    fn new(check: &FailedCheck) -> Self {
-        let sample = pretty_format_batches(std::slice::from_ref(&check.sample));
-        Self {
-            table: check.table.to_string(),
-            check: check.check.clone(),
-            severity: match check.severity {
-                Severity::Error => "error".into(),
-                Severity::Warn => "warn".into(),
-            },
-            rows: check.rows,
-            sample: sample.map(|table| table.to_string()).unwrap_or_default(),
-        }
+impl model::Progress for Models<'_> {
+    fn started(&self, table: &TableName) {
+        self.progress.started(table);
+    }
+
+    fn model(&self, run: &ModelRun, done: usize, total: usize) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(run.clone());
+        self.progress.model(run, done, total);
     }
 }
 
@@ -366,7 +351,7 @@ impl RunReport {
         parts.push(format!("{made} of {} tables built", self.models.len()));
         let (applied, confirmed) = (&self.summary.applied, &self.summary.confirmed);
         let counts = [
-            (self.checks.len(), "checks warn"),
+            (self.checks.iter().filter(|check| check.severity == Severity::Warn).count(), "checks warn"),
             (applied.sent, "changes sent"),
             (confirmed.confirmed, "confirmed"),
             (applied.conflicted, "conflicted"),

@@ -8,8 +8,8 @@ use crate::base::RunId;
 use crate::base::time::{self, Instant};
 use crate::store::{ChangeState, Filter, PullRecord, RunRecord};
 
-use super::schedule::next_due;
-use super::{Hub, PipelineError, Upkeep};
+use super::schedule::ScheduleStatus;
+use super::{CheckReport, Hub, PipelineError, Upkeep};
 
 /// Runs that a status lists.
 const RUNS_SHOWN: usize = 20;
@@ -27,8 +27,9 @@ pub struct Status {
     pub runs: Vec<RunRecord>,
     /// Kind → state → changes, without those superseded.
     pub changes: BTreeMap<String, BTreeMap<String, usize>>,
-    /// Pipelines and when they are due next, by the wall clock.
-    pub due: Vec<(String, Option<Instant>)>,
+    pub schedules: Vec<ScheduleStatus>,
+    /// Checks that did not hold when they last ran.
+    pub checks: Vec<CheckReport>,
     /// What maintenance last found.
     pub upkeep: Option<Upkeep>,
     /// Why nothing is written, if so.
@@ -57,7 +58,8 @@ impl Hub {
             pulls: control.last_pulls()?,
             runs: control.runs(RUNS_SHOWN)?,
             changes: self.counts()?,
-            due: self.due(wall)?,
+            schedules: self.schedules(wall)?,
+            checks: self.failing_checks()?,
             upkeep: self.upkeep()?,
             refused: behind.map(|behind| {
                 format!(
@@ -90,12 +92,5 @@ impl Hub {
             }
         }
         Ok(counts)
-    }
-
-    fn due(&self, now: Instant) -> Result<Vec<(String, Option<Instant>)>, PipelineError> {
-        let scheduled = self.project.pipelines.values().filter_map(|pipeline| Some((pipeline, pipeline.schedule.as_ref()?)));
-        scheduled
-            .map(|(pipeline, schedule)| Ok((pipeline.name.clone(), next_due(&schedule.cron, schedule.timezone, now)?)))
-            .collect()
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::problems::Problems;
-use super::{ProjectError, SqlFile};
+use super::{Project, ProjectError, SqlFile};
 use crate::base::TableName;
 
 /// The schemas that are contracts; every other schema in `sql/` holds models.
 pub(super) const CONTRACT_SCHEMAS: [&str; 4] = ["crm", "erp", "mes", "wms"];
 
 /// Schemas that the hub fills itself.
-const RESERVED_SCHEMAS: [&str; 5] = ["raw", "mapped", "write", "system", "information_schema"];
+const RESERVED_SCHEMAS: [&str; 6] = ["raw", "mapped", "write", "system", "checks", "information_schema"];
 
 const FILE_BYTES_MAX: u64 = 4 << 20; // files of a project are written by hand; a larger one is a mistake
 
@@ -24,6 +24,10 @@ pub(super) struct Files {
     /// By name; `None` where the file is there but cannot be read, so that what refers to it is not reported as well.
     pub contracts: BTreeMap<TableName, Option<SqlFile>>,
     pub models: BTreeMap<TableName, Option<SqlFile>>,
+    /// `<table>.check.<name>.sql`, by name.
+    pub checks: BTreeMap<TableName, BTreeMap<String, SqlFile>>,
+    /// `<table>.test`, not read.
+    pub tests: BTreeMap<TableName, PathBuf>,
 }
 
 /// One folder in `connectors/`.
@@ -35,7 +39,7 @@ pub(super) struct ConnectorFiles {
 
 impl Files {
     pub(super) fn read(root: &Path, problems: &Problems) -> Self {
-        let reader = Reader { root, problems };
+        let reader = Reader::new(root, problems);
         let mut files = Self { settings: reader.file(Path::new("loopline.toml")), ..Self::default() };
         if files.settings.is_none() {
             return files; // not a project: what else lies in this folder is none of our business
@@ -72,10 +76,16 @@ impl Entry {
 
 struct Reader<'a> {
     root: &'a Path,
+    /// The root without any link in its path.
+    whole: Option<PathBuf>,
     problems: &'a Problems,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(root: &'a Path, problems: &'a Problems) -> Self {
+        Self { root, whole: root.canonicalize().ok(), problems }
+    }
+
     fn connector(&self, folder: &Path) -> ConnectorFiles {
         let mut sql = BTreeMap::new();
         for entry in self.list(folder) {
@@ -106,16 +116,38 @@ impl Reader<'_> {
     }
 
     fn schema(&self, schema: &Entry, files: &mut Files) {
-        let tables = if CONTRACT_SCHEMAS.contains(&schema.name.as_str()) { &mut files.contracts } else { &mut files.models };
         for entry in self.list(&schema.path) {
             if entry.is_folder {
                 let hint = "a table is sql/<schema>/<name>.sql, one folder deep";
                 self.problems.at(&entry.path, 1, "folders inside a schema are not read", Some(hint.into()));
             }
-            let Some(name) = entry.stem("sql") else { continue };
-            if self.identifier(&entry.path, &name, "a table's file") {
-                tables.insert(TableName::new(schema.name.clone(), name), self.file(&entry.path));
+            if let Some(name) = entry.stem("test").filter(|name| self.identifier(&entry.path, name, "a test's file")) {
+                files.tests.insert(TableName::new(schema.name.clone(), name), entry.path.clone());
             }
+            let Some(name) = entry.stem("sql") else { continue };
+            match name.split_once('.') {
+                Some((table, beside)) => self.beside(&entry, TableName::new(schema.name.clone(), table), beside, files),
+                None if self.identifier(&entry.path, &name, "a table's file") => {
+                    let contract = CONTRACT_SCHEMAS.contains(&schema.name.as_str());
+                    let tables = if contract { &mut files.contracts } else { &mut files.models };
+                    tables.insert(TableName::new(schema.name.clone(), name), self.file(&entry.path));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// A file `<table>.<beside>.sql`.
+    fn beside(&self, entry: &Entry, table: TableName, beside: &str, files: &mut Files) {
+        let Some(name) = beside.strip_prefix("check.").filter(|name| is_identifier(name)) else {
+            let hint = format!(
+                "a check of {table} is called {0}.check.<name>.sql, tests of it {0}.test, a model has no dot in its name",
+                table.name
+            );
+            return self.problems.at(&entry.path, 1, format!("it is not clear what \"{}\" is", entry.name), Some(hint));
+        };
+        if let Some(file) = self.file(&entry.path) {
+            files.checks.entry(table).or_default().insert(name.to_owned(), file);
         }
     }
 
@@ -173,7 +205,7 @@ impl Reader<'_> {
     /// The file's content; `None` with a problem where it is not a file of this project.
     fn bytes(&self, path: &Path) -> std::io::Result<Option<Vec<u8>>> {
         let full = self.root.join(path).canonicalize()?;
-        if !full.starts_with(self.root.canonicalize()?) {
+        if self.whole.as_ref().is_none_or(|whole| !full.starts_with(whole)) {
             let hint = "copy it: a project must be complete in its own folder";
             self.problems.at(path, 1, "this link leads out of the project", Some(hint.into()));
             return Ok(None);
@@ -209,6 +241,15 @@ impl Reader<'_> {
             self.problems.at(path, 1, format!("{what} is named in lower case letters, digits and _, not \"{name}\""), Some(hint));
         }
         valid
+    }
+}
+
+impl Project {
+    /// Reads a file of this project as text.
+    pub fn read_text(&self, path: &Path) -> Result<SqlFile, Vec<ProjectError>> {
+        let problems = Problems::default();
+        let file = Reader::new(&self.root, &problems).file(path);
+        file.ok_or_else(|| problems.into_errors())
     }
 }
 

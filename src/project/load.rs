@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::files::Files;
 use super::names::Names;
 use super::problems::Problems;
-use super::{Project, ProjectError, connector, contract, model, pipeline, settings};
+use super::{Project, ProjectError, check, connector, contract, model, pipeline, schedule, settings};
 
 impl Project {
     /// Reads the project in `root` and checks all that can be checked without a connection. Collects every error of every file rather than stopping at
@@ -25,7 +25,7 @@ impl Project {
 fn read(root: &Path, problems: &Problems) -> Option<Project> {
     let files = Files::read(root, problems);
     let settings_file = files.settings.as_ref()?;
-    let names = Names::of(&files);
+    let mut names = Names::of(&files);
     let mut contracts = BTreeMap::new();
     for (table, file) in files.contracts.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
         contracts.extend(contract::read(table, file, &names, problems).map(|contract| (table.clone(), contract)));
@@ -34,6 +34,10 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
     for (table, file) in files.models.iter().filter_map(|(table, file)| Some((table, file.as_ref()?))) {
         models.extend(model::read(table, file, problems).map(|model| (table.clone(), model)));
     }
+    if models.len() == files.models.len() {
+        names.tags = Some(models.values().flat_map(|model: &model::Model| model.tags.iter().cloned()).collect());
+    }
+    let checks = check::read_queries(&files.checks, &names, problems);
     let mut connectors = BTreeMap::new();
     for (name, folder) in &files.connectors {
         let connector = connector::read(name, folder, &names, problems);
@@ -42,10 +46,12 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
     let context = settings::Context { root, names: &names, connectors: &connectors, problems };
     let (settings, systems) = settings::read(settings_file, &context);
     let mut pipelines = BTreeMap::new();
+    let pipeline_names = files.pipelines.keys().map(String::as_str).collect();
     for (name, file) in &files.pipelines {
-        let pipeline = pipeline::read(name, file, systems.as_ref(), &names, problems);
+        let pipeline = pipeline::read(name, file, systems.as_ref(), &pipeline_names, &names, problems);
         pipelines.extend(pipeline.map(|pipeline| (name.clone(), pipeline)));
     }
+    schedule::check_order(&pipelines, &files.pipelines, problems);
     let settings = settings?;
     Some(Project {
         root: root.to_owned(),
@@ -59,6 +65,8 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
         systems: settings.systems,
         contracts,
         models,
+        checks,
+        tests: files.tests,
         pipelines,
     })
 }

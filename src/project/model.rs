@@ -1,9 +1,12 @@
 //! Models: `select` files with a `--!` TOML header.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::check::{self, Check};
 use super::problems::Problems;
-use super::section::{Document, Entry, Section};
+use super::section::{Document, Located, Section};
+use super::selector::Selector;
 use super::text;
 use crate::base::{TableName, nearest};
 
@@ -26,25 +29,12 @@ pub struct Model {
     pub key: Vec<String>,
     /// How often `now()` and `current_date` change what the model yields; it may not use them without saying so.
     pub clock: Option<Grain>,
+    pub incremental: Option<Incremental>,
     pub checks: Vec<Check>,
+    /// Words by which selectors name groups of models: `tag:nightly`.
+    pub tags: Vec<String>,
     /// Present in `sql/kpi` only.
     pub kpi: Option<Kpi>,
-}
-
-/// A condition that every row must meet.
-#[derive(Debug, Clone)]
-pub struct Check {
-    /// A boolean SQL expression over the model's columns.
-    pub expression: String,
-    pub severity: Severity,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The run publishes nothing.
-    Error,
-    Warn,
 }
 
 /// The resolution of the clock that a model sees: `as_of` is cut to it before it is bound.
@@ -55,6 +45,19 @@ pub enum Grain {
     Hour,
     Day,
     Month,
+}
+
+/// How a model is kept up to date without computing all of its rows again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incremental {
+    /// Rows with a key that occurs in changed rows of an input are computed again.
+    Key,
+    /// Rows of changed intervals are computed again; where changes are not known, those of `lookback` before the latest row and later.
+    Interval {
+        /// A column of days or instants.
+        column: String,
+        lookback: Duration,
+    },
 }
 
 /// How a KPI is shown. The model yields `day date`, any text dimensions, `numerator double`, `denominator double`; over any set of rows the
@@ -78,15 +81,12 @@ const KPI_NODES: [&str; 9] = ["crm", "erp", "scm", "aps", "srm", "mes", "wms", "
 
 /// Reads one model file; `None` where its header is wrong, which is then among the problems.
 pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Option<Model> {
-    let Some(first_line) = text::header_line(&file.text) else {
+    let Some((toml, first_line)) = header_of(file, problems)? else {
         let hint = "start the file with: --! description = \"what a row says\"";
-        problems.at(&file.path, 1, "the model has no header", Some(hint.into()));
+        let what = if file.text.trim().is_empty() { "the file is empty" } else { "the model has no header" };
+        problems.at(&file.path, 1, what, Some(hint.into()));
         return None;
     };
-    let (toml, next_line) = text::header_toml(&file.text, first_line);
-    if !check_place(file, first_line, next_line, problems) {
-        return None;
-    }
     let document = Document::parse(&file.path, &toml, first_line, problems)?;
     let found_before = problems.count();
     let header = document.section();
@@ -97,7 +97,12 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
         header.required("key", example, (!key.is_empty()).then_some(()));
     }
     let clock = header.word("clock");
-    let checks = header.items("checks").into_iter().filter_map(|entry| read_check(&entry, &header)).collect();
+    let incremental = header.table("incremental").and_then(|section| read_incremental(section, &key));
+    let checks = header.items("checks").iter().flat_map(|entry| check::read(entry, &header)).collect();
+    let tags = header.texts("tags").unwrap_or_default();
+    for tag in tags.iter().filter(|tag| Selector::parse(&format!("tag:{}", tag.value)).is_err()) {
+        header.problem(tag.line, format!("tags: \"{}\" is not a word", tag.value), Some("letters, digits, _ and -".into()));
+    }
     let kpi_section = header.table("kpi");
     if let Some(section) = kpi_section.as_ref().filter(|_| table.schema != "kpi") {
         section.problem(
@@ -118,8 +123,26 @@ pub(super) fn read(table: &TableName, file: &SqlFile, problems: &Problems) -> Op
     if problems.count() > found_before {
         return None;
     }
-    let key = key.into_iter().map(|column| column.value).collect();
-    Some(Model { table: table.clone(), file: file.clone(), description: description?.value, key, clock, checks, kpi })
+    let texts = |texts: Vec<Located<String>>| texts.into_iter().map(|text| text.value).collect();
+    let (key, tags) = (texts(key), texts(tags));
+    Some(Model {
+        table: table.clone(),
+        file: file.clone(),
+        description: description?.value,
+        key,
+        clock,
+        incremental,
+        checks,
+        tags,
+        kpi,
+    })
+}
+
+/// The TOML of a file's header and its first line: `Some(None)` without a header, `None` where it stands in the wrong place.
+pub(super) fn header_of(file: &SqlFile, problems: &Problems) -> Option<Option<(String, usize)>> {
+    let Some(first_line) = text::header_line(&file.text) else { return Some(None) };
+    let (toml, next_line) = text::header_toml(&file.text, first_line);
+    check_place(file, first_line, next_line, problems).then_some(Some((toml, first_line)))
 }
 
 /// The header must be one block, and nothing but comments may stand before it.
@@ -142,22 +165,37 @@ fn check_place(file: &SqlFile, first_line: usize, next_line: usize, problems: &P
     before.is_none() && after.is_none()
 }
 
-fn read_check(entry: &Entry, header: &Section) -> Option<Check> {
-    let (expression, severity) = if entry.is_text() {
-        (entry.text()?, Severity::Error)
-    } else {
-        let section = entry.section("")?;
-        let expression = section.required("expression", "\"quantity >= 0\"", section.text("expression"));
-        let severity = if section.has("severity") { section.word("severity") } else { Some(Severity::Error) };
-        section.finish();
-        (expression?, severity?)
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    Key,
+    Interval,
+}
+
+fn read_incremental(section: Section, key: &[Located<String>]) -> Option<Incremental> {
+    let by: Option<By> = section.required("by", "\"key\" or \"interval\"", section.word("by"));
+    let column = section.text("column");
+    let lookback = section.parsed("lookback", text::duration);
+    let incremental = match by {
+        Some(By::Key) if key.is_empty() => {
+            let hint = "add --! key = [\"order_id\"], the columns that identify a row";
+            section.problem(section.line, "by = \"key\" needs the model's key", Some(hint.into()));
+            None
+        }
+        Some(By::Key) if column.is_some() || lookback.is_some() => {
+            section.problem(section.line, "column and lookback are for by = \"interval\"", Some("remove them".into()));
+            None
+        }
+        Some(By::Key) => Some(Incremental::Key),
+        Some(By::Interval) => {
+            let column = section.required("column", "\"day\", a column of days or instants", column);
+            let lookback = lookback.map_or(Duration::ZERO, |lookback| lookback.value);
+            column.map(|column| Incremental::Interval { column: column.value, lookback })
+        }
+        None => None,
     };
-    if let Err(message) = text::expression(&expression.value) {
-        let what = format!("check \"{}\" is not a condition: {message}", expression.value);
-        header.problem(expression.line, what, None);
-        return None;
-    }
-    Some(Check { expression: expression.value, severity })
+    section.finish();
+    incremental
 }
 
 #[derive(Clone, Copy, serde::Deserialize)]

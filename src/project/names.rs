@@ -10,6 +10,8 @@ pub(super) struct Names {
     pub connectors: BTreeSet<String>,
     pub contracts: BTreeSet<TableName>,
     pub models: BTreeSet<TableName>,
+    /// `None` until all headers were read, and where one of them is wrong.
+    pub tags: Option<BTreeSet<String>>,
 }
 
 impl Names {
@@ -18,6 +20,7 @@ impl Names {
             connectors: files.connectors.keys().cloned().collect(),
             contracts: files.contracts.keys().cloned().collect(),
             models: files.models.keys().cloned().collect(),
+            tags: None,
         }
     }
 
@@ -27,15 +30,11 @@ impl Names {
     }
 
     /// Contracts and models.
-    pub(super) fn tables(&self) -> impl Iterator<Item = &TableName> {
+    pub(super) fn tables(&self) -> impl Iterator<Item = &TableName> + Clone {
         self.contracts.iter().chain(&self.models)
     }
 
     pub(super) fn has_table(&self, table: &TableName) -> bool {
         self.contracts.contains(table) || self.models.contains(table)
-    }
-
-    pub(super) fn has_schema(&self, schema: &str) -> bool {
-        self.tables().any(|table| table.schema == schema)
     }
 }

@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::str::FromStr;
-
-use chrono_tz::Tz;
 
 use super::SqlFile;
 use super::names::Names;
 use super::problems::{Problems, suggest};
+use super::schedule::{self, Schedule};
 use super::section::{Document, Entry, Located, Section};
-use super::text::time_zone;
-use crate::base::TableName;
+use super::selector::{Selector, SelectorProblem, Tables};
 
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -20,35 +17,10 @@ pub struct Pipeline {
     pub schedule: Option<Schedule>,
     /// Systems to pull.
     pub pull: Vec<String>,
-    /// Schemas (`scm`) or tables (`scm.net_requirements`) to build, with everything they need; contracts of what was pulled are implied.
-    pub build: Vec<String>,
+    /// What to build, with everything that it needs; contracts of what was pulled are implied.
+    pub build: Vec<Selector>,
     /// Outbox model's name (without schema) → what may happen without asking.
     pub write: BTreeMap<String, WriteRule>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    /// Six fields, seconds first.
-    pub cron: String,
-    pub timezone: Tz,
-    pub missed: Missed,
-    pub overlap: Overlap,
-}
-
-/// What happens to runs whose time passed while the hub was down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Missed {
-    RunOnce,
-    Skip,
-}
-
-/// What happens when a run is due while the last one of the same pipeline still runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overlap {
-    Skip,
-    Queue,
 }
 
 /// `"auto"`, `"approve"`, `"off"`, or a table `{ mode = "auto", limits = { … } }`.
@@ -80,18 +52,20 @@ impl Default for Limits {
     }
 }
 
-/// Reads one pipeline file. `systems` is `None` where `loopline.toml` could not be read, so that nothing is known about them.
+/// Reads one pipeline file. `systems` is `None` where `loopline.toml` could not be read, so that nothing is known about them; `pipelines` are the
+/// names of all.
 pub(super) fn read(
     name: &str,
     file: &SqlFile,
     systems: Option<&BTreeSet<String>>,
+    pipelines: &BTreeSet<&str>,
     names: &Names,
     problems: &Problems,
 ) -> Option<Pipeline> {
     let document = Document::parse(&file.path, &file.text, 1, problems)?;
     let found_before = problems.count();
     let root = document.section();
-    let schedule = root.table("schedule").and_then(read_schedule);
+    let schedule = root.table("schedule").and_then(|section| schedule::read(section, systems, pipelines));
     let pull = root.texts("pull").unwrap_or_default();
     for system in &pull {
         if let Some(systems) = systems.filter(|systems| !systems.contains(&system.value)) {
@@ -100,55 +74,29 @@ pub(super) fn read(
         }
     }
     let build = root.texts("build").unwrap_or_default();
-    for target in &build {
-        check_target(target, &root, names);
-    }
+    let build = build.iter().filter_map(|target| selector(target, &root, names)).collect();
     let write = root.entries("write").iter().filter_map(|entry| read_rule(entry, &root, names)).collect();
     root.finish();
     if problems.count() > found_before {
         return None;
     }
     let values = |texts: Vec<Located<String>>| texts.into_iter().map(|text| text.value).collect();
-    Some(Pipeline { name: name.into(), file: file.path.clone(), schedule, pull: values(pull), build: values(build), write })
+    Some(Pipeline { name: name.into(), file: file.path.clone(), schedule, pull: values(pull), build, write })
 }
 
-fn check_target(target: &Located<String>, root: &Section, names: &Names) {
-    let known = match target.value.parse::<TableName>() {
-        Ok(table) => names.has_table(&table),
-        Err(_) => names.has_schema(&target.value),
+fn selector(target: &Located<String>, root: &Section, names: &Names) -> Option<Selector> {
+    let tags = names.tags.iter().flatten().map(String::as_str);
+    let read = Selector::parse(&target.value);
+    let problem = match &read {
+        // A tag may stand in a header that could not be read.
+        Ok(selector) if names.tags.is_none() && matches!(selector.tables, Tables::Tag(_)) => None,
+        Ok(selector) => selector.problem(names.tables(), tags),
+        Err(problem) => Some(problem.clone()),
     };
-    if !known {
-        let tables: Vec<String> = names.tables().map(TableName::to_string).collect();
-        let schemas: BTreeSet<&str> = names.tables().map(|table| table.schema.as_str()).collect();
-        let hint = match target.value.contains('.') {
-            true => suggest(&target.value, "tables", tables.iter().map(String::as_str)),
-            false => suggest(&target.value, "schemas", schemas),
-        };
-        root.problem(target.line, format!("build: there is no schema or table \"{}\"", target.value), hint);
+    if let Some(SelectorProblem { what, hint }) = problem {
+        root.problem(target.line, format!("build: {what}"), hint);
     }
-}
-
-fn read_schedule(section: Section) -> Option<Schedule> {
-    let cron = section.required("cron", "\"0 0 5 * * Mon-Fri\"", section.parsed("cron", check_cron));
-    let timezone = section.required("timezone", "\"Europe/Berlin\"", section.parsed("timezone", time_zone));
-    let missed = if section.has("missed") { section.word("missed") } else { Some(Missed::RunOnce) };
-    let overlap = if section.has("overlap") { section.word("overlap") } else { Some(Overlap::Skip) };
-    section.finish();
-    Some(Schedule { cron: cron?.value, timezone: timezone?.value, missed: missed?, overlap: overlap? })
-}
-
-/// Accepts six fields only: with five or seven, cron programs disagree on what the first and the last one mean.
-fn check_cron(text: &str) -> Result<String, String> {
-    const FIELDS: &str = "second minute hour day-of-month month day-of-week, for example 0 0 5 * * Mon-Fri";
-    let fields = text.split_whitespace().count();
-    if fields != 6 {
-        return Err(format!("\"{text}\" has {fields} fields, not 6 ({FIELDS})"));
-    }
-    let schedule = cron::Schedule::from_str(text).map_err(|_| format!("\"{text}\" is not a cron expression ({FIELDS})"))?;
-    match schedule.upcoming(chrono::Utc).next() {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(format!("\"{text}\" never comes")),
-    }
+    read.ok()
 }
 
 fn read_rule(entry: &Entry, root: &Section, names: &Names) -> Option<(String, WriteRule)> {

@@ -5,15 +5,22 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::ProjectError;
+use super::schema::Recording;
 use crate::base::nearest;
 
 /// Everything found so far; filled through shared references because readers of files nest.
 #[derive(Default)]
 pub(super) struct Problems {
     errors: RefCell<Vec<ProjectError>>,
+    /// What readers ask for is noted instead of read; see [`super::schema`].
+    pub recording: Option<Recording>,
 }
 
 impl Problems {
+    pub(super) fn recording(recording: Recording) -> Self {
+        Self { recording: Some(recording), ..Self::default() }
+    }
+
     pub(super) fn at(&self, path: &Path, line: usize, what: impl Into<String>, hint: Option<String>) {
         self.push(ProjectError::At { path: path.into(), line, what: what.into(), hint });
     }

@@ -1,9 +1,12 @@
 //! Reads TOML tables key by key, with the line of each value. What a reader never asked for is an unknown key.
 //!
+//! The same readers tell the JSON Schema of what they read ([`super::schema`]): a document that records has no values, and notes what it is asked for.
+//!
 //! This stands where derived types with `deny_unknown_fields` would: those stop at a file's first mistake, this finds all of them.
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -11,7 +14,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problems, suggest};
-use crate::base::nearest;
+use super::schema::{Accepts, Key, Shape};
+use crate::base::{is_slip, nearest};
 
 /// A TOML text and where it comes from.
 pub(super) struct Document<'a> {
@@ -20,6 +24,8 @@ pub(super) struct Document<'a> {
     problems: &'a Problems,
     table: Spanned<DeTable<'a>>,
     first_line: usize,
+    /// While recording: an empty text and an empty table, as values of keys that the user would choose.
+    samples: [Spanned<DeValue<'a>>; 2],
 }
 
 /// A value and the line that it stands on, from 1.
@@ -37,6 +43,8 @@ pub(super) struct Section<'a> {
     /// `system "erp"`; empty for the document itself.
     name: String,
     asked: RefCell<Vec<&'static str>>,
+    /// While recording: what was asked for so far.
+    shape: Option<Rc<Shape>>,
 }
 
 /// One `key = value` of a table whose keys are names that the user chose.
@@ -44,6 +52,8 @@ pub(super) struct Entry<'a> {
     pub key: Located<String>,
     section: &'a Section<'a>,
     value: &'a Spanned<DeValue<'a>>,
+    /// While recording: what was asked of the value.
+    shape: Option<Rc<Key>>,
 }
 
 impl<'a> Document<'a> {
@@ -52,13 +62,25 @@ impl<'a> Document<'a> {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let line = error.span().map_or(first_line, |span| line_of(text, span.start));
-            problems.at(path, line, format!("not valid TOML: {}", error.message()), None);
+            let written =
+                error.span().and_then(|span| text.get(span)).filter(|written| !written.is_empty() && !written.contains('\n'));
+            let (what, hint) = match (error.message(), written) {
+                ("duplicate key", Some(key)) => (format!("\"{key}\" stands twice"), Some("keep one".into())),
+                (what, _) if what.starts_with("invalid basic string") => {
+                    (format!("not valid TOML: {what}"), Some("close the text with \"".into()))
+                }
+                (what, _) => (format!("not valid TOML: {what}"), None),
+            };
+            problems.at(path, line, what, hint);
         }
-        errors.is_empty().then_some(Self { path, text, problems, table, first_line })
+        let sample = |value| Spanned::new(0..0, value);
+        let samples = [sample(DeValue::String("".into())), sample(DeValue::Table(DeTable::new()))];
+        errors.is_empty().then_some(Self { path, text, problems, table, first_line, samples })
     }
 
     pub(super) fn section(&'a self) -> Section<'a> {
-        Section::new(self, self.table.get_ref(), self.first_line, String::new())
+        let shape = self.problems.recording.as_ref().map(|recording| recording.shape.clone());
+        Section { shape, ..Section::new(self, self.table.get_ref(), self.first_line, String::new()) }
     }
 }
 
@@ -68,7 +90,17 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 impl<'a> Section<'a> {
     fn new(document: &'a Document<'a>, table: &'a DeTable<'a>, line: usize, name: String) -> Self {
-        Self { document, table, line, name, asked: RefCell::default() }
+        Self { document, table, line, name, asked: RefCell::default(), shape: None }
+    }
+
+    /// Notes that `key` may be what `accepts` says, while recording.
+    fn note(&self, key: &str, accepts: Option<Accepts>) -> Option<Rc<Key>> {
+        let recording = self.document.problems.recording.as_ref()?;
+        Some(self.shape.as_ref()?.note(key, accepts, recording))
+    }
+
+    fn recording(&self) -> bool {
+        self.shape.is_some()
     }
 
     /// Reports something wrong in this section.
@@ -83,17 +115,28 @@ impl<'a> Section<'a> {
 
     fn value(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().push(key);
+        self.note(key, None);
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
     /// Whether `key` is there at all; asking makes it known.
     pub(super) fn has(&self, key: &'static str) -> bool {
-        self.value(key).is_some()
+        let value = self.value(key);
+        match &self.document.problems.recording {
+            Some(recording) => recording.pass.present,
+            None => value.is_some(),
+        }
     }
 
     /// Reports `key` as missing if `value` is `None` because nothing was written at all.
     pub(super) fn required<T>(&self, key: &'static str, example: &str, value: Option<T>) -> Option<T> {
-        if value.is_none() && !self.has(key) {
+        if let (Some(noted), Some(recording)) = (self.note(key, None), &self.document.problems.recording) {
+            noted.require(recording);
+            return value;
+        }
+        // A key that is only misspelled is told as that.
+        let misspelled = || self.table.keys().any(|other| is_slip(other.get_ref(), key));
+        if value.is_none() && !self.has(key) && !misspelled() {
             self.problem(self.line, format!("\"{key}\" is missing"), Some(format!("add {key} = {example}")));
         }
         value
@@ -119,6 +162,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn text(&self, key: &'static str) -> Option<Located<String>> {
+        self.note(key, Some(Accepts::Text));
         let value = self.value(key)?;
         self.text_of(key, value)
     }
@@ -152,6 +196,10 @@ impl<'a> Section<'a> {
 
     /// One of the words of `T`, an enum without fields.
     pub(super) fn word<T: for<'de> Deserialize<'de>>(&self, key: &'static str) -> Option<T> {
+        if self.recording() {
+            self.note(key, word::<T>("").err().map(Accepts::Words));
+            return None;
+        }
         let text = self.text(key)?;
         self.word_of(key, &text)
     }
@@ -169,9 +217,16 @@ impl<'a> Section<'a> {
 
     /// A list of texts, each at most once.
     pub(super) fn texts(&self, key: &'static str) -> Option<Vec<Located<String>>> {
+        self.note(key, Some(Accepts::List(Key::text())));
         let value = self.value(key)?;
         let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, "a list of texts");
+            match value.get_ref().as_str() {
+                Some(text) => {
+                    let hint = Some(format!("write {key} = [\"{text}\"]"));
+                    self.problem(self.line_at(value.span().start), format!("\"{key}\" must be a list of texts, not text"), hint);
+                }
+                None => self.wrong_type(key, value, "a list of texts"),
+            }
             return None;
         };
         let mut texts: Vec<Located<String>> = Vec::new();
@@ -195,8 +250,19 @@ impl<'a> Section<'a> {
         (!texts.is_empty()).then_some(texts)
     }
 
+    /// One text, or a list of at least one.
+    pub(super) fn one_or_more(&self, key: &'static str) -> Option<Vec<Located<String>>> {
+        self.note(key, Some(Accepts::Text));
+        self.note(key, Some(Accepts::List(Key::text())));
+        let value = self.value(key)?;
+        if value.get_ref().is_str() { self.text_of(key, value).map(|text| vec![text]) } else { self.some_texts(key) }
+    }
+
     /// A list whose items are texts or tables.
     pub(super) fn items(&'a self, key: &'static str) -> Vec<Entry<'a>> {
+        if let Some(noted) = self.note(key, Some(Accepts::List(Rc::default()))) {
+            return self.samples(noted.items());
+        }
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
             self.wrong_type(key, value, "a list");
@@ -204,12 +270,13 @@ impl<'a> Section<'a> {
         };
         let entry = |item: &'a Spanned<DeValue<'a>>| {
             let key = Located { value: key.to_owned(), line: self.line_at(item.span().start) };
-            Entry { key, section: self, value: item }
+            Entry { key, section: self, value: item, shape: None }
         };
         array.iter().map(entry).collect()
     }
 
     pub(super) fn count(&self, key: &'static str) -> Option<Located<u64>> {
+        self.note(key, Some(Accepts::Count));
         let value = self.value(key)?;
         let count = value.get_ref().as_integer().and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
         if count.is_none() {
@@ -219,6 +286,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+        self.note(key, Some(Accepts::Flag));
         let value = self.value(key)?;
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
@@ -228,6 +296,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn number(&self, key: &'static str) -> Option<f64> {
+        self.note(key, Some(Accepts::Number));
         let value = self.value(key)?;
         let number = match value.get_ref() {
             DeValue::Integer(integer) => integer.as_str().parse().ok(),
@@ -243,10 +312,16 @@ impl<'a> Section<'a> {
 
     /// The line of `key` if its value is text, where a table is expected.
     pub(super) fn line_of_text(&self, key: &'static str) -> Option<usize> {
+        if let Some(recording) = &self.document.problems.recording {
+            return recording.pass.text.then_some(1);
+        }
         self.value(key).filter(|value| value.get_ref().is_str()).map(|value| self.line_at(value.span().start))
     }
 
     pub(super) fn table(&'a self, key: &'static str) -> Option<Section<'a>> {
+        if let Some(noted) = self.note(key, Some(Accepts::Table(Rc::default()))) {
+            return Some(self.sample(noted.table()));
+        }
         let value = self.value(key)?;
         let line = self.line_at(value.span().start);
         let DeValue::Table(table) = value.get_ref() else {
@@ -259,6 +334,9 @@ impl<'a> Section<'a> {
 
     /// All `name = …` of the table `key`, in the order of the names; empty if there is none.
     pub(super) fn entries(&'a self, key: &'static str) -> Vec<Entry<'a>> {
+        if let Some(noted) = self.note(key, Some(Accepts::Map(Rc::default()))) {
+            return self.samples(noted.values());
+        }
         let Some(value) = self.value(key) else { return Vec::new() };
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong_type(key, value, "a table");
@@ -268,8 +346,26 @@ impl<'a> Section<'a> {
             key: Located { value: key.get_ref().to_string(), line: self.line_at(key.span().start) },
             section: self,
             value,
+            shape: None,
         };
         table.iter().map(entry).collect()
+    }
+
+    /// Whether every key was asked for.
+    pub(super) fn knows_all(&self) -> bool {
+        let asked = self.asked.borrow();
+        self.table.keys().all(|key| asked.iter().any(|name| key.get_ref() == name))
+    }
+
+    /// A section without keys that records what is asked of it.
+    fn sample(&self, shape: Rc<Shape>) -> Section<'a> {
+        Section { shape: Some(shape), ..Section::new(self.document, self.document.table.get_ref(), self.line, String::new()) }
+    }
+
+    /// A text and a table in place of what the user would write.
+    fn samples(&'a self, shape: Rc<Key>) -> Vec<Entry<'a>> {
+        let key = || Located { value: "name".to_owned(), line: self.line };
+        self.document.samples.iter().map(|value| Entry { key: key(), section: self, value, shape: Some(shape.clone()) }).collect()
     }
 
     /// Reports every key that no reader asked for.
@@ -284,7 +380,34 @@ impl<'a> Section<'a> {
 
 impl<'a> Entry<'a> {
     pub(super) fn text(&self) -> Option<Located<String>> {
+        if let Some(shape) = self.shape.as_ref().filter(|_| self.is_text()) {
+            shape.accept(Accepts::Text);
+        }
         self.section.text_of(&self.key.value, self.value)
+    }
+
+    /// A list of at least one text, number or truth value, as they are written.
+    pub(super) fn values(&self) -> Option<Vec<String>> {
+        if let Some(shape) = &self.shape {
+            let items = Key::text();
+            items.accept(Accepts::Number);
+            items.accept(Accepts::Flag);
+            shape.accept(Accepts::List(items));
+            return None;
+        }
+        let value = |item: &Spanned<DeValue<'a>>| match item.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(integer) => Some(integer.as_str().to_owned()),
+            DeValue::Float(float) => Some(float.as_str().to_owned()),
+            DeValue::Boolean(truth) => Some(truth.to_string()),
+            _ => None,
+        };
+        let values = self.value.get_ref().as_array().and_then(|items| items.iter().map(value).collect::<Option<Vec<_>>>());
+        let values = values.filter(|values| !values.is_empty());
+        if values.is_none() {
+            self.section.wrong_type(&self.key.value, self.value, "a list of values");
+        }
+        values
     }
 
     pub(super) fn is_text(&self) -> bool {
@@ -297,6 +420,10 @@ impl<'a> Entry<'a> {
             self.section.wrong_type(&self.key.value, self.value, "a table");
             return None;
         };
+        if let Some(shape) = &self.shape {
+            shape.accept(Accepts::Table(Rc::default()));
+            return Some(self.section.sample(shape.table()));
+        }
         let name = if kind.is_empty() { self.key.value.clone() } else { format!("{kind} \"{}\"", self.key.value) };
         Some(Section::new(self.section.document, table, self.key.line, name))
     }

@@ -2,6 +2,7 @@
 
 mod files;
 mod pulls;
+mod schedules;
 
 use std::path::Path;
 
@@ -77,7 +78,7 @@ editable = "status = 'PROPOSED'"
     ),
     (
         "pipelines/plan.toml",
-        r#"schedule = { cron = "0 0 5 * * Mon-Fri", timezone = "Europe/Berlin", missed = "skip", overlap = "queue" }
+        r#"schedule = { cron = "0 0 5 * * Mon-Fri", timezone = "Europe/Berlin", missed = "skip", overlap = "wait" }
 pull = ["erp"]
 build = ["outbox", "erp.items"]
 
@@ -190,8 +191,6 @@ fn every_error_of_every_file_is_reported_at_once() {
     write(root.path(), "loopline.toml", "strategi = \"order-driven\"\nstore = 3\n[systems.erp]\nurl = \"mssql://x\"\n");
     write(root.path(), "pipelines/plan.toml", "pull = [\"epr\"]\nbuild = [\"smc\", \"erp.itms\"]\n");
     assert_snapshot!(messages(root.path()), @r#"
-    loopline.toml:1: "strategy" is missing
-    hint: add strategy = "order-driven" (or project-based, integrator)
     loopline.toml:1: unknown key "strategi"
     hint: did you mean "strategy"?
     loopline.toml:2: "store" must be text, not an integer
@@ -277,7 +276,10 @@ fn settings_messages() {
     pipelines/plan.toml:2: pull: there is no system "erp" in loopline.toml
     hint: known systems: ERP_1
     "#);
-    assert_snapshot!(settings("max_age = \"2h\"", "max_age = \"2h\"\nmax_age = \"3h\""), @"loopline.toml:13: not valid TOML: duplicate key");
+    assert_snapshot!(settings("max_age = \"2h\"", "max_age = \"2h\"\nmax_age = \"3h\""), @r#"
+    loopline.toml:13: "max_age" stands twice
+    hint: keep one
+    "#);
     assert_snapshot!(settings("[systems.erp]", "[systems.erp"), @"loopline.toml:8: not valid TOML: unclosed table, expected `]`");
 }
 
@@ -296,7 +298,10 @@ fn connector_messages() {
     connectors/acme_erp/connector.toml:4: stream "items": "key" is empty
     hint: name at least one
     "#);
-    assert_snapshot!(connector("key = [\"id\"]", "key = \"id\""), @r#"connectors/acme_erp/connector.toml:6: stream "items": "key" must be a list of texts, not text"#);
+    assert_snapshot!(connector("key = [\"id\"]", "key = \"id\""), @r#"
+    connectors/acme_erp/connector.toml:6: stream "items": "key" must be a list of texts, not text
+    hint: write key = ["id"]
+    "#);
     assert_snapshot!(connector("key = [\"id\"]", "key = [\"id\", \"id\"]"), @r#"
     connectors/acme_erp/connector.toml:6: stream "items": "id" stands twice in "key"
     hint: keep one
@@ -441,8 +446,6 @@ fn model_messages() {
     hint: start the file with: --! description = "what a row says"
     "#);
     assert_snapshot!(outbox("--! description", "--! descripton"), @r#"
-    sql/outbox/purchase_requests.sql:3: "description" is missing
-    hint: add description = "what a row says"
     sql/outbox/purchase_requests.sql:3: unknown key "descripton"
     hint: did you mean "description"?
     "#);
@@ -455,6 +458,29 @@ fn model_messages() {
     assert_snapshot!(outbox("severity = \"warn\"", "severity = \"warning\""), @r#"
     sql/outbox/purchase_requests.sql:8: checks: severity: "warning" is not one of error, warn
     hint: did you mean "warn"?
+    "#);
+    let incremental = |text: &str| outbox("--! clock", &format!("--! incremental = {text}\n--! clock"));
+    assert_snapshot!(incremental("\"key\""), @r#"sql/outbox/purchase_requests.sql:5: "incremental" must be a table, not text"#);
+    assert_snapshot!(incremental("{ by = \"keys\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: by: "keys" is not one of key, interval
+    hint: did you mean "key"?
+    "#);
+    assert_snapshot!(incremental("{ lookback = \"1d\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: "by" is missing
+    hint: add by = "key" or "interval"
+    "#);
+    assert_snapshot!(incremental("{ by = \"interval\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: "column" is missing
+    hint: add column = "day", a column of days or instants
+    "#);
+    assert_snapshot!(incremental("{ by = \"interval\", column = \"day\", lookback = \"3 days\" }"), @r#"sql/outbox/purchase_requests.sql:5: incremental: lookback: "3 days" is not a duration (a whole number and s, m, h or d: 30s, 5m, 2h, 1d)"#);
+    assert_snapshot!(incremental("{ by = \"key\", lookback = \"3d\" }"), @r#"
+    sql/outbox/purchase_requests.sql:5: incremental: column and lookback are for by = "interval"
+    hint: remove them
+    "#);
+    assert_snapshot!(added("sql/scm/plan.sql", "--! description = \"x\"\n--! incremental = { by = \"key\" }\nselect 1 as n"), @r#"
+    sql/scm/plan.sql:2: incremental: by = "key" needs the model's key
+    hint: add --! key = ["order_id"], the columns that identify a row
     "#);
     assert_snapshot!(outbox("--! key", "\n--! key"), @r#"
     sql/outbox/purchase_requests.sql:5: this header line is not part of the header
@@ -495,7 +521,10 @@ fn pipeline_messages() {
     pipelines/plan.toml:2: pull: there is no system "crm" in loopline.toml
     hint: known systems: erp
     "#);
-    assert_snapshot!(plan("pull = [\"erp\"]", "pull = \"erp\""), @r#"pipelines/plan.toml:2: "pull" must be a list of texts, not text"#);
+    assert_snapshot!(plan("pull = [\"erp\"]", "pull = \"erp\""), @r#"
+    pipelines/plan.toml:2: "pull" must be a list of texts, not text
+    hint: write pull = ["erp"]
+    "#);
     assert_snapshot!(plan("\"outbox\",", "\"outbx\","), @r#"
     pipelines/plan.toml:3: build: there is no schema or table "outbx"
     hint: did you mean "outbox"?

@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::board::{self, Board, KpiTrend};
 use super::{ServeError, Shared, auth, spark};
 use crate::base::{Operation, Row};
-use crate::pipeline::{PipelineError, Status};
-use crate::store::{Change, ChangeState, Filter};
+use crate::pipeline::{PipelineError, ScheduleStatus, Status};
+use crate::store::{Change, ChangeState, Filter, RunOutcome};
 
 const CHANGES_SHOWN: usize = 8; // of each kind: enough to judge it
 
@@ -52,7 +52,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
     Ok(shell(body(&view)))
 }
 
-fn shell(body: Markup) -> Markup {
+pub(super) fn shell(body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -92,8 +92,9 @@ fn body(view: &View) -> Markup {
             }
             h2 id="changes" { "Waiting for approval (" (view.waiting.len()) ")" }
             (changes(view))
+            @if !view.status.schedules.is_empty() { h2 id="schedules" { "Schedules" } (schedules(&view.status.schedules)) }
         }
-        footer { "Figures come from the last complete run. " a href="/api/v1/kpis" { "KPIs" } " · " a href="/api/v1/runs" { "runs" } " · " a href="/api/v1/changes" { "changes" } " · " a href="/openapi.json" { "OpenAPI" } }
+        footer { "Figures come from the last complete run. " a href="/tables" { "Tables" } " · " a href="/api/v1/kpis" { "KPIs" } " · " a href="/api/v1/runs" { "runs" } " · " a href="/api/v1/changes" { "changes" } " · " a href="/openapi.json" { "OpenAPI" } }
     }
 }
 
@@ -219,6 +220,35 @@ fn changes(view: &View) -> Markup {
     }
 }
 
+fn schedules(schedules: &[ScheduleStatus]) -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr { th { "Pipeline" } th { "Starts" } th { "Due next" } th { "Last run" } } }
+            tbody {
+                @for schedule in schedules {
+                    tr data-schedule=(schedule.pipeline) {
+                        td { (schedule.pipeline) }
+                        td { (schedule.starts.join(", ")) }
+                        td {
+                            @match (&schedule.paused, schedule.next_due) {
+                                (Some(paused), _) => { b.bad { "paused" } " since " (paused.since.format("%e %b %H:%M UTC")) br; span.soft { (paused.why) } }
+                                (None, Some(due)) => { (due.format("%e %b %H:%M UTC")) @if schedule.is_retry { " (again)" } }
+                                (None, None) => { "–" }
+                            }
+                        }
+                        td {
+                            @if let Some(last) = &schedule.last {
+                                @let failed = last.outcome == RunOutcome::Failed;
+                                span.bad[failed] { (last.outcome.text()) } " " (last.started_at.format("%e %b %H:%M UTC")) br; span.soft { (last.message) }
+                            }
+                        }
+                    }
+                }
+            }
+        } }
+    }
+}
+
 /// The changes of one kind for one system: decided one by one or, as counted here, together.
 fn group(view: &View, kind: &str, system: &str, changes: &[&Change]) -> Markup {
     let ids = |changes: &[&Change]| changes.iter().map(|change| change.id.to_string()).collect::<Vec<_>>().join(",");
@@ -295,7 +325,7 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-fn ago(seconds: i64) -> String {
+pub(super) fn ago(seconds: i64) -> String {
     match seconds {
         ..120 => "just now".into(),
         120..7_200 => format!("{} min ago", seconds / 60),

@@ -11,8 +11,11 @@ mod error;
 mod kpi;
 mod lots;
 mod openapi;
+mod picture;
 mod runs;
 mod spark;
+mod tables;
+mod what_if;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +27,8 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use crate::base::Secret;
+use crate::base::{RunId, Secret};
+use crate::model::Lineage;
 use crate::pipeline::{Cancel, Hub, Progress, schedule};
 
 pub use auth::generate_token;
@@ -44,6 +48,10 @@ pub(crate) struct Shared {
     loopback: bool,
     /// The dashboard's figures, computed once for each cut.
     board: Mutex<Option<Arc<board::Board>>>,
+    /// Where columns come from, worked out once for each cut.
+    lineage: Mutex<Option<(RunId, Arc<Lineage>)>>,
+    /// Held while a scenario is computed.
+    scenario: Mutex<()>,
 }
 
 /// Listens, runs pipelines by their schedules, and ends cleanly when `cancel` is set: requests under way are answered, a run stops between two durable steps.
@@ -67,18 +75,32 @@ pub async fn serve(
 
 /// The routes, ready for a listener or a test.
 pub fn app(hub: Arc<Hub>, options: Options) -> Router {
-    let shared =
-        Arc::new(Shared { hub, token: options.token, loopback: options.bind.ip().is_loopback(), board: Mutex::default() });
+    let loopback = options.bind.ip().is_loopback();
+    let shared = Arc::new(Shared {
+        hub,
+        token: options.token,
+        loopback,
+        board: Mutex::default(),
+        lineage: Mutex::default(),
+        scenario: Mutex::default(),
+    });
     Router::new()
         .route("/", get(dashboard::page))
+        .route("/tables", get(tables::index))
+        .route("/tables/{table}", get(tables::page))
         .route("/login", post(auth::login))
         .route("/changes/{action}", post(changes::decide_form))
         .route("/api/v1/kpis", get(kpi::list))
         .route("/api/v1/kpis/{name}", get(kpi::series))
         .route("/api/v1/runs", get(runs::list))
+        .route("/api/v1/runs/current", get(runs::current))
         .route("/api/v1/changes", get(changes::list))
         .route("/api/v1/changes/{action}", post(changes::decide))
         .route("/api/v1/lots/{lot}/trace", get(lots::trace))
+        .route("/api/v1/tables", get(tables::list))
+        .route("/api/v1/tables/{table}", get(tables::one))
+        .route("/api/v1/lineage/{column}", get(tables::column))
+        .route("/api/v1/what-if", post(what_if::ask))
         .route("/openapi.json", get(openapi::document))
         .layer(from_fn_with_state(shared.clone(), auth::guard))
         .route("/healthz", get(runs::health))

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{Shared, changes, error, kpi, lots, runs};
+use super::{Shared, changes, error, kpi, lots, runs, tables, what_if};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +15,20 @@ use super::{Shared, changes, error, kpi, lots, runs};
         title = "Loopline",
         description = "KPIs, runs, changes and lots of one plant's loop. Everything is read from the last complete cut."
     ),
-    paths(kpi::list, kpi::series, runs::list, runs::health, changes::list, changes::decide, lots::trace),
+    paths(
+        kpi::list,
+        kpi::series,
+        runs::list,
+        runs::current,
+        runs::health,
+        changes::list,
+        changes::decide,
+        lots::trace,
+        tables::list,
+        tables::one,
+        tables::column,
+        what_if::ask
+    ),
     components(schemas(error::Problem))
 )]
 struct Document;

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{ServeError, Shared};
 use crate::base::time::Instant;
+use crate::pipeline::LiveRun;
 
 const RUNS_MAX: usize = 1_000; // a page for a person or a chart, not an export
 
@@ -50,6 +51,12 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, Query(page): Query<P
         message: run.message,
     });
     Ok(Json(views.collect()))
+}
+
+/// What the run under way is doing; `null` if none is.
+#[utoipa::path(get, path = "/api/v1/runs/current", responses((status = 200, description = "run, stage, tables built and being built", body = Object)))]
+pub(super) async fn current(State(shared): State<Arc<Shared>>) -> Json<Option<LiveRun>> {
+    Json(shared.hub.live())
 }
 
 /// Answers `ok` while the server lives and its control state can be read.

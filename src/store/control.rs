@@ -20,7 +20,7 @@ use super::StoreError;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// One script for each format; the file's `user_version` says how many were applied.
-const MIGRATIONS: &[&str] = &[FIRST_FORMAT, super::pulls::MIGRATION];
+const MIGRATIONS: &[&str] = &[FIRST_FORMAT, super::pulls::MIGRATION, super::schedules::MIGRATION];
 
 pub(super) const FIRST_FORMAT: &str = "
 create table meta (name text primary key, value text not null);
@@ -79,7 +79,7 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
-    fn text(self) -> &'static str {
+    pub fn text(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Published => "published",
@@ -214,21 +214,6 @@ impl Control {
         self.write("cannot keep a note", |db| set_meta(db, &format!("note {name}"), text))
     }
 
-    /// When a pipeline was last due and started; survives a restart.
-    pub fn last_scheduled(&self, pipeline: &str) -> Result<Option<Instant>, StoreError> {
-        self.read("cannot read a schedule", |db| {
-            db.query_row("select last from schedules where pipeline = ?1", [pipeline], |row| Ok(row.get::<_, Micros>(0)?.0))
-                .optional()
-        })
-    }
-
-    pub fn set_last_scheduled(&self, pipeline: &str, at: Instant) -> Result<(), StoreError> {
-        self.write("cannot keep a schedule", |db| {
-            let sql = "insert into schedules values (?1, ?2) on conflict (pipeline) do update set last = excluded.last";
-            db.execute(sql, params![pipeline, Micros(at)]).map(drop)
-        })
-    }
-
     /// The newest run that this control state knows as published; 0 before the first.
     pub fn last_published_run(&self) -> Result<RunId, StoreError> {
         self.read("cannot read the last published run", |db| Ok(RunId(meta_number(db, "published")?)))
@@ -331,7 +316,7 @@ pub(super) fn set_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Re
     db.execute(sql, params![name, value]).map(drop)
 }
 
-fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+pub(super) fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
         run: RunId(row.get(0)?),
         pipeline: row.get(1)?,
@@ -353,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_and_schedules_survive() {
+    fn runs_survive() {
         let folder = tempfile::tempdir().unwrap();
         let control = open(&folder);
         let run = control.start_run("plan", instant(1)).unwrap();
@@ -361,8 +346,6 @@ mod tests {
         control.raise_run_floor(RunId(41)).unwrap();
         control.raise_run_floor(RunId(7)).unwrap();
         assert_eq!(control.start_run("plan", instant(2)).unwrap(), RunId(42));
-        control.set_last_scheduled("plan", instant(3)).unwrap();
-        control.set_last_scheduled("plan", instant(4)).unwrap();
         let control = open(&folder);
         let runs = control.runs(10).unwrap();
         let seen: Vec<_> = runs.iter().map(|run| (run.run.0, run.outcome, run.message.as_str(), run.as_of)).collect();
@@ -370,8 +353,6 @@ mod tests {
             seen,
             [(42, RunOutcome::Running, "", instant(2)), (1, RunOutcome::Degraded, "crm was not pulled", instant(1))]
         );
-        assert_eq!(control.last_scheduled("plan").unwrap(), Some(instant(4)));
-        assert_eq!(control.last_scheduled("other").unwrap(), None);
         control.close_interrupted(1, &[]).unwrap();
         assert_eq!(control.runs(1).unwrap()[0].outcome, RunOutcome::Failed);
     }

@@ -3,7 +3,7 @@
 //! Publishing stores a manifest (in the control state and beside the tables), commits the tables one by one, commits the cut, and forgets the manifest.
 //! Each step looks at the table's transactions first, so any step may be repeated; a publication that was cut short is finished by [`Store::roll_forward`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -43,7 +43,8 @@ pub(super) struct Manifest {
 
 impl Manifest {
     pub(super) fn staged_paths(self) -> impl Iterator<Item = String> {
-        self.staged.into_iter().flat_map(|staged| staged.files).map(|file| file.path)
+        let files = |staged: Staged| staged.files.into_iter().chain(staged.edit.into_iter().flat_map(|edit| edit.changes));
+        self.staged.into_iter().flat_map(files).map(|file| file.path)
     }
 }
 
@@ -65,7 +66,9 @@ impl Store {
         let unchanged = unchanged.into_iter().map(|(table, version)| (table.to_string(), version)).collect();
         let manifest = Manifest { run, as_of, staged, unchanged };
         self.put_manifest(&manifest).await?;
-        self.finish(&manifest).await
+        let cut = self.finish(&manifest).await?;
+        self.keep_known(&cut).await;
+        Ok(cut)
     }
 
     /// Finishes publications that were cut short: commits what their manifests name, then their cuts. Marks runs as failed that an earlier holder of
@@ -125,11 +128,9 @@ impl Store {
         for staged in &manifest.staged {
             let table = table_name(&staged.table)?;
             failpoint::hit("publish.table.before");
-            let (version, used) = self.publish_table(manifest.run, &table, staged).await?;
+            let version = self.publish_table(manifest.run, &table, staged).await?;
             failpoint::hit("publish.table.after");
-            if !used {
-                unused.extend(staged.files.iter().map(|file| file.path.clone()));
-            }
+            unused.extend(self.unused(&table, staged).await?);
             tables.insert(table, version);
         }
         let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables };
@@ -144,8 +145,19 @@ impl Store {
         Ok(cut)
     }
 
-    /// Commits one staged table; returns its version and whether the staged files are part of it.
-    async fn publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<(u64, bool), StoreError> {
+    /// Staged files of which the table makes no use because its rows stayed the same.
+    async fn unused(&self, table: &TableName, staged: &Staged) -> Result<Vec<String>, StoreError> {
+        let Some(now) = self.load(table).await? else { return Ok(Vec::new()) };
+        let new = beside(&staged.files, &now.version.files);
+        if staged.files.is_empty() || new.is_empty() || now.version.properties.get(CONTENT) != Some(&staged.content) {
+            return Ok(Vec::new());
+        }
+        let changes = staged.edit.iter().flat_map(|edit| &edit.changes).cloned();
+        Ok(new.into_iter().chain(changes).map(|file| file.path).collect())
+    }
+
+    /// Commits one staged table; returns its version.
+    async fn publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<u64, StoreError> {
         let mut attempt = 1;
         loop {
             match self.try_publish_table(run, table, staged).await {
@@ -156,46 +168,38 @@ impl Store {
         }
     }
 
-    async fn try_publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<(u64, bool), StoreError> {
+    async fn try_publish_table(&self, run: RunId, table: &TableName, staged: &Staged) -> Result<u64, StoreError> {
         let base = self.load(table).await?;
         let mut properties = staged.properties.clone();
         properties.insert(CONTENT.into(), staged.content.clone());
         let schema = types::from_delta(&staged.table, &staged.schema_json)?;
-        let txn = (APP.to_owned(), run.0);
-        let Some(loaded) = &base else {
-            properties.insert(DATA.into(), format!("run {run}"));
-            let commit = Commit {
-                base,
-                schema,
-                properties,
-                add: staged.files.clone(),
-                remove: Vec::new(),
-                changes: Vec::new(),
-                data_change: true,
-                txn,
-            };
-            return Ok((self.commit(table, commit).await?, true));
-        };
-        let now = &loaded.version;
-        if self.txn(loaded, APP).await?.is_some_and(|done| done >= run.0) {
-            let used = staged.files.iter().any(|file| now.files.iter().any(|other| other.path == file.path));
-            return Ok((now.version, used || staged.files.is_empty()));
+        let (mut add, mut remove, mut changes) = (staged.files.clone(), Vec::new(), Vec::new());
+        let mut same = false;
+        if let Some(loaded) = &base {
+            let now = &loaded.version;
+            if self.txn(loaded, APP).await?.is_some_and(|done| done >= run.0) {
+                return Ok(now.version);
+            }
+            let content = now.properties.get(CONTENT);
+            same = content == Some(&staged.content);
+            if same && properties.iter().all(|(name, value)| now.properties.get(name) == Some(value)) {
+                return Ok(now.version);
+            }
+            if !same && staged.files.is_empty() && staged.rows > 0 {
+                // Properties for rows that are no longer there.
+                return Ok(now.version);
+            }
+            (add, remove) =
+                if same { Default::default() } else { (beside(&staged.files, &now.files), beside(&now.files, &staged.files)) };
+            // What a feed tells is true of the rows that it was made from only.
+            let edit = staged.edit.as_ref().filter(|edit| !same && content == Some(&edit.base_content));
+            changes = edit.map(|edit| edit.changes.clone()).unwrap_or_default();
         }
-        let same = now.properties.get(CONTENT) == Some(&staged.content);
-        if same && properties.iter().all(|(name, value)| now.properties.get(name) == Some(value)) {
-            return Ok((now.version, false));
-        }
-        let (add, remove) = if same { Default::default() } else { (staged.files.clone(), now.files.clone()) };
         if !same {
             properties.insert(DATA.into(), format!("run {run}"));
         }
-        let version = self
-            .commit(
-                table,
-                Commit { base: base.clone(), schema, properties, add, remove, changes: Vec::new(), data_change: true, txn },
-            )
-            .await?;
-        Ok((version, !same))
+        let txn = (APP.to_owned(), run.0);
+        self.commit(table, Commit { base, schema, properties, add, remove, changes, data_change: true, txn }).await
     }
 
     async fn commit_cut(&self, cut: &Cut) -> Result<(), StoreError> {
@@ -272,6 +276,12 @@ impl Store {
         }
         Ok(found.into_values().collect())
     }
+}
+
+/// Those of `files` that are not among `others`.
+fn beside(files: &[DataFile], others: &[DataFile]) -> Vec<DataFile> {
+    let known: BTreeSet<&str> = others.iter().map(|file| file.path.as_str()).collect();
+    files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
 }
 
 const MANIFESTS: &str = "system/manifests";

@@ -54,6 +54,13 @@ pub(super) struct Cache {
     old: BTreeMap<(TableName, u64), TableVersion>,
 }
 
+impl Cache {
+    fn get(&self, table: &TableName, version: u64) -> Option<TableVersion> {
+        let latest = self.latest.get(table).map(|latest| &latest.version).filter(|latest| latest.version == version);
+        latest.or_else(|| self.old.get(&(table.clone(), version))).cloned()
+    }
+}
+
 /// What a commit changes.
 pub(super) struct Commit {
     /// The version that this was computed from; `None` makes the table.
@@ -88,11 +95,14 @@ impl Store {
     }
 
     pub(super) async fn load_at(&self, table: &TableName, version: u64) -> Result<TableVersion, StoreError> {
+        if let Some(cached) = self.cache().get(table, version) {
+            return Ok(cached);
+        }
+        if let Some(known) = self.known(table, version).await {
+            return Ok(known);
+        }
         if let Some(latest) = self.load(table).await?.filter(|latest| latest.version.version == version) {
             return Ok(latest.version.clone());
-        }
-        if let Some(old) = self.cache().old.get(&(table.clone(), version)) {
-            return Ok(old.clone());
         }
         let log = self.place.log(table)?;
         let state = DeltaTableState::try_new(&log, Some(version))
@@ -125,6 +135,7 @@ impl Store {
         let mut cache = self.cache();
         cache.latest.remove(table);
         cache.old.retain(|(of, _), _| of != table);
+        self.known.forget(table);
     }
 
     /// Commits and returns the new version. After an error the log is looked at: a commit that got through all the same is a success, another
@@ -190,14 +201,14 @@ impl Store {
 
     /// The actions of one commit, one JSON object on each line.
     pub(super) async fn read_commit(&self, table: &TableName, version: u64) -> Result<String, StoreError> {
-        let path = Path::from(format!("{}/_delta_log/{version:020}.json", Place::table_folder(table)));
+        let path = Place::commit_path(table, version);
         let failed = |source| StoreError::Object { what: "reading", path: path.to_string(), source };
         let bytes = self.place.folder.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     async fn commit_exists(&self, table: &TableName, version: u64) -> Result<bool, StoreError> {
-        let path = Path::from(format!("{}/_delta_log/{version:020}.json", Place::table_folder(table)));
+        let path = Place::commit_path(table, version);
         match self.place.folder.head(&path).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
@@ -262,7 +273,7 @@ fn actions(table: &TableName, commit: &Commit) -> Result<Vec<Action>, StoreError
 fn properties(table: &TableName, commit: &Commit) -> BTreeMap<String, String> {
     let mut properties = commit.base.as_ref().map_or_else(first_properties, |base| base.version.properties.clone());
     properties.extend(commit.properties.clone());
-    if table.schema == "raw" && !table.name.ends_with("__deleted") {
+    if table.schema == "raw" && !table.name.ends_with("__deleted") || !commit.changes.is_empty() {
         properties.insert(CHANGE_FEED.into(), "true".into());
     }
     if commit.add.iter().any(|file| file.deletion_vector.is_some()) {

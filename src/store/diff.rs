@@ -128,7 +128,7 @@ impl Diff {
         Ok(parts.into_iter().reduce(Self::and).unwrap_or_else(|| Self::new(rules)))
     }
 
-    fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         let pairs = self.pairs.zip(other.pairs).map(|(mut pairs, others)| {
             pairs.extend(others);
             pairs

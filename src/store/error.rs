@@ -132,13 +132,16 @@ impl StoreError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Conflict { .. } => Retry::After(Duration::from_millis(200)),
-            _ => {
-                let causes = std::iter::successors(std::error::Error::source(self), |cause| cause_of(*cause));
-                let passing = causes.filter_map(|cause| cause.downcast_ref()).any(may_pass);
-                if passing { Retry::After(Duration::from_secs(2)) } else { Retry::Never }
-            }
+            _ => retry_after(self),
         }
     }
+}
+
+/// Whether an error goes back to a store that does not answer as it should.
+pub fn retry_after(error: &(dyn std::error::Error + 'static)) -> Retry {
+    let causes = std::iter::successors(error.source(), |cause| cause_of(*cause));
+    let passing = causes.filter_map(|cause| cause.downcast_ref()).any(may_pass);
+    if passing { Retry::After(Duration::from_secs(2)) } else { Retry::Never }
 }
 
 /// The next cause. An `io::Error` passes over the error that it wraps.

@@ -74,7 +74,42 @@ impl Feed {
     }
 }
 
+/// Files with the rows by which a table differs from an earlier version of itself; rows that came and went again may be in several of them.
+#[derive(Debug, Default, Clone)]
+pub struct Changed {
+    /// Each row says what happened to it in [`CHANGE_TYPE`].
+    pub told: Vec<DataFile>,
+    /// All rows of these are gone.
+    pub gone: Vec<DataFile>,
+    /// All rows of these are new.
+    pub added: Vec<DataFile>,
+}
+
 impl Store {
+    /// Where the rows are that changed in the versions above `after` up to and with `until`. How many rows the files have is known of `gone` and
+    /// `added` only. An error if a version of them is no longer kept.
+    pub async fn changed(&self, table: &TableName, after: u64, until: u64) -> Result<Changed, StoreError> {
+        let mut changed = Changed::default();
+        for version in after + 1..=until {
+            let files = self.changed_files(table, version).await?;
+            if files.iter().all(|(change, _)| change.is_none()) {
+                changed.told.extend(files.into_iter().map(|(_, file)| file));
+                continue;
+            }
+            // The log's entry does not say how many rows a file has, the versions do.
+            let (before, now) = (self.at(table, version - 1).await?, self.at(table, version).await?);
+            for (change, file) in files {
+                let (of, into) = match change {
+                    Some(Change::Delete) => (&before, &mut changed.gone),
+                    _ => (&now, &mut changed.added),
+                };
+                let same = |known: &&DataFile| known.path == file.path && known.deletion_vector == file.deletion_vector;
+                into.extend(of.files.iter().find(same).cloned());
+            }
+        }
+        Ok(changed)
+    }
+
     /// The rows that changed in the versions above `after` up to and with `until`, version by version: the columns of version `until`, [`CHANGE_TYPE`]
     /// (`insert`, `update_preimage`, `update_postimage`, `delete`) and [`COMMIT_VERSION`]. A change may be told by taking a row out and putting it in again.
     ///

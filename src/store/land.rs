@@ -130,7 +130,7 @@ impl Store {
     }
 
     /// Removes what a landing wrote that will not be committed: a disk that is full must not stay so. What cannot be removed now is left to maintenance.
-    async fn discard(&self, files: &Files) {
+    pub(super) async fn discard(&self, files: &Files) {
         let folder = files.stem.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut listing = self.place.folder.list(Some(&folder.into()));
         while let Some(Ok(object)) = listing.next().await {

@@ -7,6 +7,7 @@
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;
+mod chosen;
 mod compact;
 mod compare;
 mod control;
@@ -25,7 +26,10 @@ mod forget;
 mod hash;
 mod incoming;
 mod join;
+mod journal;
+mod kept;
 mod keyed;
+mod known;
 mod land;
 #[cfg(test)]
 mod land_model;
@@ -33,14 +37,18 @@ mod lease;
 mod ledger;
 mod limits;
 mod merge;
+mod output;
 mod place;
 mod pulls;
 mod pulls_table;
+mod replace;
 mod retain;
 mod rewrite;
 #[cfg(test)]
 mod rivals;
+mod schedules;
 mod sort;
+mod splice;
 mod stage;
 mod state;
 mod stats;
@@ -50,6 +58,7 @@ mod testing;
 mod types;
 mod upsert;
 mod vector;
+mod view;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -66,20 +75,24 @@ use crate::base::{RunId, TableName};
 use crate::project::Project;
 
 pub use control::{Control, RunOutcome, RunRecord};
-pub use error::StoreError;
+pub use error::{StoreError, retry_after};
 use place::Place;
 pub use pulls::{PullKind, PullRecord};
 pub use pulls_table::pulls_schema;
 
+pub use chosen::{Chosen, Compared};
 pub use compact::{AFTER_RUN, Bounds, Compacted, THOROUGH};
-pub use feed::{CHANGE_TYPE, COMMIT_VERSION};
+pub use feed::{CHANGE_TYPE, COMMIT_VERSION, Changed};
 pub use forget::Forgotten;
 pub use lease::Lease;
 pub use ledger::{Change, ChangeEvent, ChangeId, Filter, NewChange};
+pub use replace::Replacement;
 pub use retain::{Keep, Keeping, Trimmed};
+pub use schedules::{Paused, ScheduleState};
 pub use state::ChangeState;
 pub use types::wider as wider_type;
 pub use vector::DeletionVector;
+pub use view::View;
 
 /// Rows on their way in; errors of the reader pass through as they are.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>>>;
@@ -90,6 +103,7 @@ pub struct Store {
     pub control: Control,
     place: Place,
     cache: Mutex<delta::Cache>,
+    known: known::KnownVersions,
     limits: limits::Limits,
     /// Column of the hub's own key, by system and outbox.
     hub_keys: BTreeMap<(String, String), String>,
@@ -271,6 +285,18 @@ pub struct Staged {
     pub content: String,
     /// Table properties to set with the commit (`loopline.fingerprint`, …).
     pub properties: BTreeMap<String, String>,
+    /// What differs from the version before, where that is known; otherwise all rows count as written anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+}
+
+/// How staged files came about from those of a version.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Edit {
+    /// [`Staged::content`] of that version.
+    pub base_content: String,
+    /// Files of the change feed; empty if rows were only added or whole files removed.
+    pub changes: Vec<DataFile>,
 }
 
 /// A table's name in a serialised manifest.
@@ -312,7 +338,14 @@ impl Store {
     }
 
     async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
-        let store = Self { control, place, cache: Mutex::default(), limits: limits::Limits::default(), hub_keys };
+        let store = Self {
+            control,
+            place,
+            cache: Mutex::default(),
+            known: known::KnownVersions::default(),
+            limits: limits::Limits::default(),
+            hub_keys,
+        };
         store.identify().await?;
         Ok(store)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -15,8 +16,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
 };
 use url::Url;
 
@@ -36,12 +37,22 @@ pub(super) struct Place {
     prefix: Path,
     /// Address of the folder; ends with a slash.
     url: Url,
+    /// The folder on this machine's disk, if it is there.
+    disk: Option<PathBuf>,
+}
+
+/// By which an object that was written anew is told from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Stamp {
+    bytes: u64,
+    modified_micros: i64,
 }
 
 impl Place {
     /// Opens `store`: a path relative to `root`, or a URL (`s3://`, `gs://`, `az://`, …).
     pub(super) fn open(root: &FsPath, store: &str) -> Result<Self, StoreError> {
         let fail = |source: BoxError| StoreError::Open { store: store.into(), source };
+        let mut disk = None;
         let (whole, prefix, url): (Arc<dyn ObjectStore>, Path, Url) = if store.contains("://") {
             let url = Url::parse(&format!("{}/", store.trim_end_matches('/'))).map_err(|e| fail(e.into()))?;
             if url.password().is_some() {
@@ -53,15 +64,32 @@ impl Place {
             let folder = local_folder(root, store).map_err(|e| fail(e.into()))?;
             let prefix = Path::from_absolute_path(&folder).map_err(|e| fail(e.into()))?;
             let url = Url::from_directory_path(&folder).map_err(|()| fail("not an absolute path".into()))?;
+            disk = Some(folder);
             (Arc::new(SyncedDisk { inner: LocalFileSystem::new() }), prefix, url)
         };
         let folder = Arc::new(PrefixStore::new(whole.clone(), prefix.clone()));
-        Ok(Self { whole, folder, prefix, url })
+        Ok(Self { whole, folder, prefix, url, disk })
     }
 
     /// The table's folder, relative to the store's.
     pub(super) fn table_folder(table: &TableName) -> String {
         format!("{}/{}", table.schema, table.name)
+    }
+
+    pub(super) fn commit_path(table: &TableName, version: u64) -> Path {
+        Path::from(format!("{}/_delta_log/{version:020}.json", Self::table_folder(table)))
+    }
+
+    /// The stamp of an object; `None` if it is not there or cannot be looked at.
+    pub(super) async fn stamp(&self, path: &Path) -> Option<Stamp> {
+        let stamp = |bytes, modified: DateTime<Utc>| Stamp { bytes, modified_micros: modified.timestamp_micros() };
+        if let Some(disk) = &self.disk {
+            // A look at a disk takes less than handing it to another thread.
+            let metadata = std::fs::metadata(disk.join(path.as_ref())).ok()?;
+            return Some(stamp(metadata.len(), metadata.modified().ok()?.into()));
+        }
+        let object = self.folder.head(path).await.ok()?;
+        Some(stamp(object.size, object.last_modified))
     }
 
     /// The Delta log of `table`.

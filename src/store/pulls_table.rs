@@ -1,71 +1,21 @@
 //! `system.pulls`: what the control state remembers of pulls, as a table. It belongs to no cut: every pull appends to it, and SQL reads its latest version.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use futures::TryStreamExt;
 
-use crate::base::TableName;
-
-use super::delta::Commit;
-use super::file::FileWriter;
-use super::place::Place;
 use super::pulls::PullRecord;
-use super::{Store, StoreError, TableVersion};
-
-/// Rows that are kept when the files are merged.
-const ROWS_MAX: usize = 100_000;
-/// Each pull adds a small file; so many are merged into one.
-const FILES_MAX: usize = 32;
-const NUMBER: &str = "pull_id";
+use super::{Store, StoreError};
 
 impl Store {
     /// Appends to `system.pulls` what was recorded since the last time.
     pub async fn copy_pulls(&self) -> Result<(), StoreError> {
-        self.control.check_lease()?;
-        let table = TableName::new("system", "pulls");
-        let app = format!("loopline/{table}");
-        let base = self.load(&table).await?;
-        let last = match &base {
-            Some(base) => self.txn(base, &app).await?.unwrap_or(0),
-            None => 0,
-        };
-        let pulls = self.control.pulls_to_copy(last)?;
+        let journal = self.journal("pulls").await?;
+        let pulls = self.control.pulls_to_copy(journal.last)?;
         let Some((newest, _)) = pulls.last() else { return Ok(()) };
-        let arrow = |source| StoreError::Arrow { table: table.to_string(), what: "assemble rows", source };
-        let (mut batch, mut remove) = (batch(&pulls).map_err(arrow)?, Vec::new());
-        if let Some(base) = base.as_ref().filter(|base| base.version.files.len() >= FILES_MAX) {
-            batch = self.merged(&base.version, batch).await?;
-            remove.clone_from(&base.version.files);
-        }
-        let stem = format!("{}/p-{newest}", Place::table_folder(&table));
-        let (schema, txn) = (batch.schema(), (app, *newest));
-        let mut writer = FileWriter::new(self.object_store(), &table.to_string(), stem, schema.clone());
-        writer.write(&batch).await?;
-        let add = writer.finish().await?;
-        self.commit(
-            &table,
-            Commit { base, schema, properties: BTreeMap::new(), add, remove, changes: Vec::new(), data_change: true, txn },
-        )
-        .await?;
-        Ok(())
-    }
-
-    /// The last rows of a version and of `batch`, by number.
-    async fn merged(&self, version: &TableVersion, batch: RecordBatch) -> Result<RecordBatch, StoreError> {
-        let table = version.table.to_string();
-        let input = |source| StoreError::Input { table: table.clone(), source };
-        let arrow = |source| StoreError::Arrow { table: table.clone(), what: "merge rows", source };
-        let mut batches: Vec<RecordBatch> = self.read(version).try_collect().await.map_err(input)?;
-        batches.push(batch);
-        let all = concat_batches(&version.schema, &batches).map_err(arrow)?;
-        let numbers = all.column_by_name(NUMBER).ok_or_else(|| StoreError::Malformed { what: table.clone() })?;
-        let order = arrow::compute::sort_to_indices(numbers, None, None).map_err(arrow)?;
-        let first = all.num_rows().saturating_sub(ROWS_MAX);
-        take_record_batch(&all, &order.slice(first, all.num_rows() - first)).map_err(arrow)
+        let arrow = |source| StoreError::Arrow { table: "system.pulls".into(), what: "assemble rows", source };
+        self.append(journal, *newest, batch(&pulls).map_err(arrow)?).await
     }
 }
 
@@ -84,7 +34,7 @@ fn batch(pulls: &[(i64, PullRecord)]) -> Result<RecordBatch, arrow::error::Arrow
     let pace = |pull: &PullRecord| (pull.seconds > 0.0).then(|| pull.rows_read as f64 / pull.seconds);
     let started: TimestampMicrosecondArray = pulls.iter().map(|(_, pull)| Some(pull.started_at.timestamp_micros())).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
-        (NUMBER, Arc::new(pulls.iter().map(|(number, _)| Some(*number)).collect::<Int64Array>())),
+        ("pull_id", Arc::new(pulls.iter().map(|(number, _)| Some(*number)).collect::<Int64Array>())),
         ("run", Arc::new(pulls.iter().map(|(_, pull)| Some(pull.run.0)).collect::<Int64Array>())),
         ("system", texts(|pull| Some(&pull.system))),
         ("stream", texts(|pull| Some(&pull.stream))),
@@ -109,9 +59,10 @@ fn batch(pulls: &[(i64, PullRecord)]) -> Result<RecordBatch, arrow::error::Arrow
 
 #[cfg(test)]
 mod tests {
+    use super::super::journal::FILES_MAX;
     use super::super::testing::{Bench, instant};
     use super::*;
-    use crate::base::RunId;
+    use crate::base::{RunId, TableName};
     use crate::store::PullKind;
 
     fn record(bench: &Bench, run: i64) {

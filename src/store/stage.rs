@@ -6,13 +6,15 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
+use tokio::task::JoinSet;
 
 use crate::base::{RunId, TableName, failpoint};
 
+use super::cut::CONTENT;
 use super::file::FileWriter;
 use super::hash::{self, RowHasher};
 use super::place::Place;
-use super::{Batches, Staged, Store, StoreError, types};
+use super::{Batches, Staged, Store, StoreError, TableVersion, types};
 
 /// Hash of a set of rows: equal for equal rows in any order.
 ///
@@ -37,11 +39,31 @@ impl Content {
 
     /// Names the columns too: the same values under another name or type are another content.
     fn text(&self, schema_json: &str) -> String {
-        format!("{}-{:032x}-{:016x}", self.rows, self.sum, hash::of_bytes(schema_json.as_bytes()) as u64)
+        content_text(self.rows, self.sum, schema_json)
     }
 }
 
+/// [`Staged::content`] of so many rows with this sum of hashes.
+pub(super) fn content_text(rows: u64, sum: u128, schema_json: &str) -> String {
+    format!("{rows}-{sum:032x}-{:016x}", hash::of_bytes(schema_json.as_bytes()) as u64)
+}
+
+/// Rows and sum of hashes in a [`Staged::content`].
+pub(super) fn content_parts(text: &str) -> Option<(u64, u128)> {
+    let (rows, rest) = text.split_once('-')?;
+    Some((rows.parse().ok()?, u128::from_str_radix(rest.split_once('-')?.0, 16).ok()?))
+}
+
 impl Store {
+    /// The content that a table of these rows alone would have.
+    pub fn content_of(&self, table: &TableName, batch: &RecordBatch) -> Result<String, StoreError> {
+        let name = table.to_string();
+        let schema = types::storable(&name, &batch.schema())?;
+        let mut content = Content::new(&schema);
+        content.add(&name, &types::by_position(&name, batch, &schema)?)?;
+        Ok(content.text(&types::to_delta(&schema)))
+    }
+
     /// Writes `batches` as the whole next content of `table`, visible to nobody yet.
     ///
     /// Types that a table cannot have are widened (`Int16` → `Int32`, views → plain); what cannot be kept without loss is an error that names the column.
@@ -57,18 +79,52 @@ impl Store {
         let schema = types::storable(&name, &schema)?;
         let schema_json = types::to_delta(&schema);
         let stem = format!("{}/s-{run}", Place::table_folder(table));
-        failpoint::hit("stage.file.before");
-        let mut writer = FileWriter::new(Arc::clone(&self.place.folder), &name, stem, schema.clone());
-        let mut content = Content::new(&schema);
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
-            let batch = types::by_position(&name, &batch, &schema)?;
-            content.add(&name, &batch)?;
-            writer.write(&batch).await?;
+        let folder = Arc::clone(&self.place.folder);
+        // In a task of its own, so that tables which are staged at the same time are made on several cores. Dropping the set ends the task.
+        let mut task = JoinSet::new();
+        let table = name.clone();
+        task.spawn(async move {
+            failpoint::hit("stage.file.before");
+            let mut writer = FileWriter::new(folder, &name, stem, schema.clone());
+            let mut content = Content::new(&schema);
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
+                let batch = types::by_position(&name, &batch, &schema)?;
+                content.add(&name, &batch)?;
+                writer.write(&batch).await?;
+            }
+            let files = writer.finish().await?;
+            failpoint::hit("stage.file.after");
+            Ok(Staged {
+                table: name,
+                content: content.text(&schema_json),
+                schema_json,
+                files,
+                rows: content.rows,
+                properties,
+                edit: None,
+            })
+        });
+        match task.join_next().await {
+            Some(Ok(staged)) => staged,
+            Some(Err(source)) => Err(StoreError::Task { table, source }),
+            None => Err(StoreError::Malformed { what: table }),
         }
-        let files = writer.finish().await?;
-        failpoint::hit("stage.file.after");
-        Ok(Staged { table: name, content: content.text(&schema_json), schema_json, files, rows: content.rows, properties })
+    }
+
+    /// The rows of `version` as they are, with other properties; `None` where it is not known which rows these are.
+    pub fn restate(&self, version: &TableVersion, properties: BTreeMap<String, String>) -> Result<Option<Staged>, StoreError> {
+        let Some(content) = version.properties.get(CONTENT) else { return Ok(None) };
+        let schema = types::storable(&version.table.to_string(), &version.schema)?;
+        Ok(Some(Staged {
+            table: version.table.to_string(),
+            schema_json: types::to_delta(&schema),
+            files: Vec::new(),
+            rows: version.files.iter().map(|file| file.rows).sum(),
+            content: content.clone(),
+            properties,
+            edit: None,
+        }))
     }
 }
 

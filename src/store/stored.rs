@@ -12,19 +12,20 @@ use roaring::RoaringBitmap;
 
 use super::incoming::{Files, side_by_side, workers};
 use super::join::{Entry, Join};
-use super::keyed::Keyed;
-use super::{DataFile, StoreError};
+use super::keyed::{Keyed, Wanted};
+use super::{Chosen, DataFile, StoreError};
 
 /// Column with the path of the file that a row came from, in streams of files.
 pub(super) const FILE: &str = "_file";
 
 /// Which stored rows are gone if the reading lacks their key, besides those that are said to be.
-#[derive(Debug)]
 pub(super) enum Expected {
     None,
     All,
     /// Rows of these files.
     Of(HashSet<String>),
+    /// Rows with these values.
+    Chosen(Arc<Chosen>),
 }
 
 /// Sees rows and their hashes.
@@ -48,6 +49,10 @@ impl Hasher for Unhashed {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = half(hash);
     }
 }
 
@@ -108,17 +113,20 @@ impl Stored {
         Ok(sums.into_iter().fold(0, u128::wrapping_add))
     }
 
-    /// Adds the rows whose key is in `wanted` or that are expected. Only the files `candidates` are looked at, and of them first the keys.
+    /// Adds the rows whose key is in `wanted` or that are expected. Only where statistics say that one of `keys` may be (`None`: anywhere) is looked
+    /// for them, and first only at the keys.
     pub(super) async fn probe(
         self: &Arc<Self>,
-        candidates: Vec<usize>,
+        keys: Option<Wanted>,
         wanted: KeySet,
         join: &Arc<Mutex<Join>>,
     ) -> Result<(), StoreError> {
-        let wanted = Arc::new(wanted);
+        let may_hold = |file: &usize| keys.as_ref().is_none_or(|keys| keys.may_be_in(&self.list[*file]));
+        let candidates: Vec<usize> = (0..self.list.len()).filter(may_hold).collect();
+        let (wanted, keys) = (Arc::new(wanted), Arc::new(keys));
         let probe = |file: usize| {
-            let (stored, wanted, join) = (self.clone(), wanted.clone(), join.clone());
-            async move { stored.probe_file(file as u32, &wanted, &join).await }
+            let (stored, wanted, keys, join) = (self.clone(), wanted.clone(), keys.clone(), join.clone());
+            async move { stored.probe_file(file as u32, &keys, &wanted, &join).await }
         };
         side_by_side(&self.keyed.table, workers(), candidates.into_iter().map(probe)).await?;
         Ok(())
@@ -126,7 +134,11 @@ impl Stored {
 
     /// Columns by which rows are looked up.
     fn probed(&self) -> SchemaRef {
-        self.keyed.key_schema(if matches!(self.expected, Expected::Of(_)) { &[FILE] } else { &[] })
+        match &self.expected {
+            Expected::Of(_) => self.keyed.key_schema(&[FILE]),
+            Expected::Chosen(chosen) => self.keyed.key_schema(&chosen.columns()),
+            _ => self.keyed.key_schema(&[]),
+        }
     }
 
     async fn scan_file(&self, file: u32, join: &Mutex<Join>) -> Result<u128, StoreError> {
@@ -139,7 +151,7 @@ impl Stored {
             let rows = if self.compares { self.keyed.row_hashes(&located.rows)? } else { vec![0; keys.len()] };
             sum = rows.iter().copied().fold(sum, u128::wrapping_add);
             self.observe.iter().try_for_each(|observe| observe(&located.rows, &rows))?;
-            let expected = self.expected(&located.rows, &keys);
+            let expected = self.expected(&located.rows, &keys)?;
             let mut join = join.lock().unwrap_or_else(PoisonError::into_inner);
             for (row, key) in keys.into_iter().enumerate() {
                 join.push(Entry::stored(key, rows[row], file, located.positions[row] as u32, expected[row]))?;
@@ -148,13 +160,21 @@ impl Stored {
         Ok(sum)
     }
 
-    async fn probe_file(&self, file: u32, wanted: &KeySet, join: &Mutex<Join>) -> Result<(), StoreError> {
-        let mut columns = self.files.columns(&self.list[file as usize], self.probed());
+    async fn probe_file(
+        &self,
+        file: u32,
+        keys: &Arc<Option<Wanted>>,
+        wanted: &KeySet,
+        join: &Mutex<Join>,
+    ) -> Result<(), StoreError> {
+        let keys = keys.clone();
+        let may_hold = move |group: &_| keys.as_ref().as_ref().is_none_or(|keys| keys.may_be_in_group(group));
+        let mut columns = self.files.groups(&self.list[file as usize], self.probed(), may_hold);
         let (mut found, mut positions) = (Vec::new(), RoaringBitmap::new());
         while let Some(located) = columns.next().await {
             let located = located?;
             let keys = self.keyed.key_hashes(&located.rows)?;
-            let expected = self.expected(&located.rows, &keys);
+            let expected = self.expected(&located.rows, &keys)?;
             for (row, key) in keys.into_iter().enumerate() {
                 if expected[row] || wanted.contains(&half(key)) {
                     positions.insert(located.positions[row] as u32);
@@ -197,26 +217,36 @@ impl Stored {
 
     /// The rows at `positions` of a file.
     pub(super) fn rows(&self, file: u32, positions: &RoaringBitmap) -> BoxStream<'static, Result<RecordBatch, StoreError>> {
-        let held = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((all, batches)) = held.by_file.get(&file).filter(|(all, _)| positions.is_subset(all)) else {
-            drop(held);
-            let rows = self.files.rows(&self.list[file as usize], self.keyed.schema.clone(), positions);
-            return rows.map_ok(|located| located.rows).boxed();
-        };
-        let mut keep = all.iter().map(|position| positions.contains(position));
-        let chosen: Vec<_> = batches
-            .iter()
-            .map(|batch| {
-                let keep: BooleanArray = keep.by_ref().take(batch.num_rows()).map(Some).collect();
-                filter_record_batch(batch, &keep).map_err(self.files.arrow("pick rows"))
-            })
-            .collect();
-        futures::stream::iter(chosen).boxed()
+        if let Some(batches) = self.held(file, positions) {
+            return futures::stream::iter(batches.collect::<Vec<_>>()).boxed();
+        }
+        let rows = self.files.rows(&self.list[file as usize], self.keyed.schema.clone(), positions);
+        rows.map_ok(|located| located.rows).boxed()
     }
 
-    fn expected(&self, batch: &RecordBatch, keys: &[u128]) -> Vec<bool> {
-        if matches!(self.expected, Expected::All) {
-            return keys.iter().map(|key| self.spared.is_empty() || !self.spared.contains(key)).collect();
+    /// The same, if they were kept.
+    pub(super) fn held(
+        &self,
+        file: u32,
+        positions: &RoaringBitmap,
+    ) -> Option<impl Iterator<Item = Result<RecordBatch, StoreError>>> {
+        let held = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, batches) = held.by_file.get(&file).filter(|(all, _)| positions.is_subset(all))?;
+        let keep: Vec<bool> = all.iter().map(|position| positions.contains(position)).collect();
+        let mut start = 0;
+        let failed = self.files.arrow("pick rows");
+        Some(batches.clone().into_iter().map(move |batch| {
+            let end = start + batch.num_rows();
+            let keep = BooleanArray::from(keep[std::mem::replace(&mut start, end)..end].to_vec());
+            filter_record_batch(&batch, &keep).map_err(&failed)
+        }))
+    }
+
+    fn expected(&self, batch: &RecordBatch, keys: &[u128]) -> Result<Vec<bool>, StoreError> {
+        match &self.expected {
+            Expected::All => return Ok(keys.iter().map(|key| self.spared.is_empty() || !self.spared.contains(key)).collect()),
+            Expected::Chosen(chosen) => return chosen.holds(&self.keyed.table, batch),
+            _ => {}
         }
         let mut expected: Vec<bool> =
             if self.gone.is_empty() { vec![false; keys.len()] } else { keys.iter().map(|key| self.gone.contains(key)).collect() };
@@ -227,6 +257,6 @@ impl Stored {
             let is_gone = |row: usize| is_of(row) && !self.spared.contains(&keys[row]);
             expected.iter_mut().enumerate().for_each(|(row, expected)| *expected |= is_gone(row));
         }
-        expected
+        Ok(expected)
     }
 }

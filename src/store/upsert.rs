@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::concat_batches;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use roaring::RoaringBitmap;
@@ -27,8 +28,8 @@ pub(super) struct Upsert {
     pub(super) table: TableName,
     /// Files of the table that are written.
     pub(super) files: Files,
-    /// Files of deleted images that are written.
-    pub(super) deleted: Files,
+    /// Files of deleted images that are written, if they are kept.
+    pub(super) deleted: Option<Files>,
     pub(super) stored: Arc<Stored>,
     pub(super) incoming: Incoming,
     pub(super) diff: Diff,
@@ -135,14 +136,14 @@ impl Upsert {
     /// Writes the change feed and the images of deleted rows.
     async fn images(&self, feeds: bool, picked: Option<&Picked>) -> Result<Written, StoreError> {
         let mut feed = Feed::new(self.files.store.clone(), &self.files.table, &self.files.stem, &self.files.schema);
-        let mut deleted = self.deleted.writer();
+        let mut deleted = self.deleted.as_ref().map(Files::writer);
         let mut lost = Box::pin(self.lost());
         while let Some((change, mut images)) = lost.try_next().await? {
             while let Some(batch) = images.next().await {
                 let batch = batch?;
                 feed.write(change, &batch).await?;
-                if change == Change::Delete {
-                    self.delete(&mut deleted, &batch).await?;
+                if let (Change::Delete, Some(files), Some(writer)) = (change, &self.deleted, &mut deleted) {
+                    self.delete(files, writer, &batch).await?;
                 }
             }
         }
@@ -159,7 +160,11 @@ impl Upsert {
                 feed.write(change, &batch?).await?;
             }
         }
-        Ok(Written { deleted: deleted.finish().await?, changes: feed.finish().await?, ..Written::default() })
+        let deleted = match deleted {
+            Some(writer) => writer.finish().await?,
+            None => Vec::new(),
+        };
+        Ok(Written { deleted, changes: feed.finish().await?, ..Written::default() })
     }
 
     /// Stored rows that are replaced or gone. Where they are few, several files are read side by side.
@@ -189,12 +194,12 @@ impl Upsert {
     }
 
     /// Keeps rows as `…__deleted` has them.
-    async fn delete(&self, deleted: &mut FileWriter, rows: &RecordBatch) -> Result<(), StoreError> {
+    async fn delete(&self, files: &Files, writer: &mut FileWriter, rows: &RecordBatch) -> Result<(), StoreError> {
         let at = vec![self.at.timestamp_micros(); rows.num_rows()];
         let mut columns = rows.columns().to_vec();
         columns.push(Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC")));
-        let images = RecordBatch::try_new(self.deleted.schema.clone(), columns).map_err(self.deleted.arrow("assemble rows"))?;
-        deleted.write(&images).await
+        let images = RecordBatch::try_new(files.schema.clone(), columns).map_err(files.arrow("assemble rows"))?;
+        writer.write(&images).await
     }
 
     /// Writes the rows `new` of `picked` and those `beside` in the order of their keys.
@@ -236,8 +241,13 @@ impl Upsert {
                 Some(picked) => picked.take(touched.replacing.values().copied())?,
                 None => RecordBatch::new_empty(self.files.schema.clone()),
             };
-            let replaced = touched.replacing.into_keys().map(u64::from).collect();
-            let edit = Edit { replaced, rows, removed: touched.removed.into_iter().map(u64::from).collect() };
+            let replaced: RoaringBitmap = touched.replacing.keys().copied().collect();
+            let old = self.stored.held(touched.file, &replaced).map(|batches| {
+                let batches = batches.collect::<Result<Vec<_>, _>>()?;
+                concat_batches(&self.files.schema, &batches).map_err(self.files.arrow("put rows together"))
+            });
+            let (replaced, old) = (replaced.into_iter().map(u64::from).collect(), old.transpose()?);
+            let edit = Edit { replaced, rows, old, removed: touched.removed.into_iter().map(u64::from).collect() };
             let files = self.files.clone();
             jobs.push(
                 async move {

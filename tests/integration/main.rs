@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod checks;
 mod cli;
 mod connect;
 mod contracts;
@@ -19,6 +20,7 @@ mod kill;
 mod kill_pull;
 mod r#loop;
 mod maintain;
+mod messages;
 mod proxy;
 mod pulls;
 mod scenario;

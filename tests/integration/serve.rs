@@ -110,6 +110,83 @@ async fn a_new_kpi_file_is_in_the_api_the_description_and_the_dashboard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_has_a_page_and_a_column_a_way() {
+    let plant = plant_with_kpi().await;
+    let app = app(&plant, "127.0.0.1:8080").await;
+
+    let lineage = get_json(&app, "/api/v1/lineage/kpi.open_orders.numerator").await;
+    assert_eq!(lineage["upstream"]["branches"][0]["column"], "erp.orders.status");
+    assert_eq!(lineage["upstream"]["branches"][0]["how"], "aggregation");
+    let table = get_json(&app, "/api/v1/tables/kpi.open_orders").await;
+    assert_eq!((&table["kind"], &table["key"]), (&json!("model"), &json!(["day", "status"])));
+    assert_eq!(table["reads"], json!(["erp.orders"]));
+    let names: Vec<String> = get_json(&app, "/api/v1/tables")
+        .await
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|table| table["table"].as_str().unwrap().to_owned())
+        .collect();
+    let place = |name: &str| names.iter().position(|known| known == name).unwrap_or_else(|| panic!("{name} is not in {names:?}"));
+    assert!(place("raw.erp__orders") < place("erp.orders") && place("erp.orders") < place("kpi.open_orders"));
+
+    let (status, index) = get(&app, "/tables").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(index.contains("href=\"/tables/kpi.open_orders\""), "{index}");
+    let (status, page) = get(&app, "/tables/kpi.open_orders?column=numerator").await;
+    assert_eq!(status, StatusCode::OK);
+    for shown in [
+        "data-column=\"numerator\"",
+        "aria-label=\"Lineage of kpi.open_orders.numerator\"",
+        "href=\"/tables/erp.orders?column=status\"",
+        "CLOSED",
+    ] {
+        assert!(page.contains(shown), "{shown} is not in {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_is_computed_and_nothing_is_kept_of_it() {
+    let plant = plant_with_kpi().await;
+    let app = app(&plant, "127.0.0.1:8080").await;
+    let ask = async |scenario: Value| {
+        let request = Request::post("/api/v1/what-if")
+            .header(header::HOST, "127.0.0.1:8080")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
+        let (status, body) = send(&app, request.body(Body::from(scenario.to_string())).unwrap()).await;
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let question = "select sum(numerator) as open, count(*) as groups from kpi.open_orders";
+    let all_open = "select * exclude (status), 'OPEN' as status from erp.orders";
+    let (status, answer) = ask(json!({ "replace": { "erp.orders": all_open }, "question": question })).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["before"], json!([{ "open": 2.0, "groups": 2 }]));
+    assert_eq!(answer["after"], json!([{ "open": 3.0, "groups": 1 }]));
+    assert_eq!(answer["computed"], json!(["kpi.open_orders"])); // the outboxes change too, but nobody asked for them
+    assert_eq!(ask(json!({ "replace": {}, "question": question })).await.1["after"], answer["before"]);
+
+    for (replace, what) in [
+        (json!({ "erp.orders": "select 1 as stauts from erp.orders" }), "in place of erp.orders: the table has no column stauts"),
+        (
+            json!({ "erp.orders": "select order_id from erp.orders" }),
+            "in place of erp.orders: the statement does not yield column system",
+        ),
+        (
+            json!({ "erp.orders": "select * exclude (quantity), 'x' as quantity from erp.orders" }),
+            "in place of erp.orders: column quantity: ",
+        ),
+        (json!({ "erp.order": "select 1 as a" }), "in place of erp.order: query, line 1: run 1 made no table erp.order"),
+        (json!({ "erp.orders": "drop table erp.orders" }), "in place of erp.orders: query, line 1: this is not a select"),
+    ] {
+        let (status, answer) = ask(json!({ "replace": replace, "question": question })).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        let found = answer["error"].as_str().unwrap_or_default();
+        assert!(found.starts_with(what), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_questions_are_told_what_is_right() {
     let plant = plant_with_kpi().await;
     let app = app(&plant, "127.0.0.1:8080").await;
@@ -118,6 +195,9 @@ async fn wrong_questions_are_told_what_is_right() {
         ("/api/v1/kpis/open_orders?grain=fortnight", StatusCode::BAD_REQUEST, "day, week, month, quarter, year or total"),
         ("/api/v1/kpis/open_orders?by=colour", StatusCode::BAD_REQUEST, "one of status"),
         ("/api/v1/kpis/open_orders?by=%22;drop", StatusCode::BAD_REQUEST, "one of status"),
+        ("/api/v1/tables/erp.order", StatusCode::NOT_FOUND, "did you mean erp.orders?"),
+        ("/api/v1/lineage/erp.orders.statsu", StatusCode::NOT_FOUND, "did you mean erp.orders.status?"),
+        ("/api/v1/lineage/erp.orders", StatusCode::NOT_FOUND, "name a column: schema.table.column"),
         ("/api/v1/changes?state=plannd", StatusCode::BAD_REQUEST, "did you mean \"planned\"?"),
     ] {
         let (status, body) = get(&app, path).await;

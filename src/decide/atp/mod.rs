@@ -85,6 +85,17 @@ impl Decision for Atp {
         super::output::schema(COLUMNS)
     }
 
+    fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[
+            ("line_id", "lines", "line_id"),
+            ("item_id", "lines", "item_id"),
+            ("site_id", "lines", "site_id"),
+            ("quantity", "lines", "quantity"),
+            ("requested", "lines", "requested"),
+            ("promised", "lines", "promised"),
+        ]
+    }
+
     fn decide(&self, batches: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError> {
         let [lines, supply, items] = tables::<3>(self.name(), &INPUTS, batches)?;
         let source = Source::new(&lines, &supply, &items)?;

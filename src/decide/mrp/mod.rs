@@ -82,6 +82,10 @@ impl Decision for Mrp {
         super::output::schema(output::ORDERS)
     }
 
+    fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("item_id", "items", "item_id"), ("site_id", "items", "site_id"), ("make_buy", "items", "make_buy")]
+    }
+
     fn decide(&self, batches: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError> {
         let tables = tables(self.name(), &INPUTS, batches)?;
         let source = read::Source::new(&tables)?;
@@ -109,6 +113,10 @@ impl Decision for NetRequirements {
 
     fn schema(&self) -> SchemaRef {
         super::output::schema(output::GRID)
+    }
+
+    fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("item_id", "items", "item_id"), ("site_id", "items", "site_id")]
     }
 
     fn decide(&self, batches: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError> {

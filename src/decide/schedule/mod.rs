@@ -153,6 +153,10 @@ impl Decision for Schedule {
         super::output::schema(COLUMNS)
     }
 
+    fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        &[("order_id", "operations", "order_id"), ("operation_no", "operations", "operation_no")]
+    }
+
     fn decide(&self, batches: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError> {
         let tables = tables::<10>(self.name(), &INPUTS, batches)?;
         let task = read::read(&tables, context.as_of.timestamp_micros())?;

@@ -128,9 +128,9 @@ impl<'s> Problem<'s> {
         let arcs = |forth: bool| -> Vec<(u32, u32)> {
             shop.arcs.iter().map(|arc| if forth { (arc.before, arc.after) } else { (arc.after, arc.before) }).collect()
         };
-        let (missing, sequence) = missing(shop, broken, &Rows::new(count, &arcs(true)), &Rows::new(count, &arcs(false)));
+        let (missing, sequence, freed) = missing(shop, broken, &Rows::new(count, &arcs(true)), &Rows::new(count, &arcs(false)));
         let here = |operation: u32| missing[operation as usize].is_none();
-        let live = || shop.arcs.iter().enumerate().filter(|(_, arc)| here(arc.before) && here(arc.after));
+        let live = || shop.arcs.iter().enumerate().filter(|(_, arc)| here(arc.before) && here(arc.after) && !freed.contains(&arc.after));
         let stays = |at: u32| shop.operations[at as usize].fixed.is_some();
         let limits: Vec<Limit> = live()
             .filter(|(_, arc)| !(stays(arc.before) && stays(arc.after)))
@@ -163,7 +163,7 @@ impl<'s> Problem<'s> {
             members: Rows::new(count, &members),
             horizon: shop.horizon(),
             fixed_end: works.iter().filter_map(|work| work.fixed).map(|(_, end)| end).fold(shop.now, i64::max),
-            calendars: shop.calendars.iter().map(|calendar| calendar.open_end(shop.horizon() + 1)).collect(),
+            calendars: shop.calendars.iter().map(|calendar| calendar.open_end(shop.horizon() + 60_000_000)).collect(),
             both: HashMap::new(),
             blocks: vec![Vec::new(); shop.resources.len() + shop.units.len()],
             matrices: shop.resources.iter().map(|resource| Some(&shop.matrices[resource.matrix? as usize])).collect(),
@@ -337,20 +337,30 @@ fn work(shop: &Shop, at: usize) -> Work {
     }
 }
 
-/// What cannot be scheduled, and the rest in an order in which each comes after all that precede it.
-fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<u32>) -> (Vec<Option<Missing>>, Vec<u32>) {
+/// What cannot be scheduled, the rest in an order in which each comes after all that precede it, and the fixed operations that a circle went through:
+/// what precedes them is not asked for.
+fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<u32>) -> (Vec<Option<Missing>>, Vec<u32>, BTreeSet<u32>) {
     let count = shop.operations.len();
     let mut open: Vec<u32> = (0..count as u32).map(|at| preds.of(at).len() as u32).collect();
     let mut sorted: Vec<u32> = (0..count as u32).filter(|at| open[*at as usize] == 0).collect();
-    let mut next = 0;
-    while let Some(at) = sorted.get(next).copied() {
-        next += 1;
-        for after in succs.of(at) {
-            open[*after as usize] -= 1;
-            if open[*after as usize] == 0 {
-                sorted.push(*after);
+    let mut fixed = (0..count as u32).filter(|at| shop.operations[*at as usize].fixed.is_some());
+    let (mut next, mut freed) = (0, BTreeSet::new());
+    loop {
+        while let Some(at) = sorted.get(next).copied() {
+            next += 1;
+            for after in succs.of(at) {
+                let open = &mut open[*after as usize];
+                if *open == 1 {
+                    sorted.push(*after);
+                }
+                *open = open.saturating_sub(1);
             }
         }
+        // what is fixed waits for nothing: a circle through it is none
+        let Some(at) = fixed.find(|at| open[*at as usize] > 0) else { break };
+        open[at as usize] = 0;
+        freed.insert(at);
+        sorted.push(at);
     }
     // what is left is on a cycle or behind one; what is left from the other end too is between cycles
     let mut missing: Vec<Option<Missing>> = vec![None; count];
@@ -386,7 +396,7 @@ fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<
         };
     }
     sorted.retain(|at| missing[*at as usize].is_none());
-    (missing, sorted)
+    (missing, sorted, freed)
 }
 
 /// A different unit for each of these pools.

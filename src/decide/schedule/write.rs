@@ -128,7 +128,10 @@ impl<'t> Writer<'t> {
         let names = &self.task.names;
         let slot = match &self.plan.slots[at] {
             Ok(slot) => slot,
-            Err(missing) => return self.missing(at, missing),
+            Err(missing) => {
+                let problem = names.problems[at].as_ref().map(|problem| problem.what.clone());
+                return problem.unwrap_or_else(|| self.missing(at, missing));
+            }
         };
         let resource = slot.resource.map_or("", |resource| names.resources[resource as usize].0.as_str());
         let start = instant(slot.start);

@@ -1,5 +1,9 @@
 //! A small project over a store in a temporary folder: what is built, skipped, refused; and the SQL that content relies on.
 
+mod checks;
+mod lineage;
+mod preview;
+mod running;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -60,7 +64,7 @@ const PROJECT: [(&str, &str); 12] = [
     ("sql/scm/sites.sql", "--! description = \"Sites\"\nselect site_id from erp.sites\n"),
 ];
 
-fn write(root: &Path, path: &str, text: &str) {
+pub(super) fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
@@ -87,7 +91,7 @@ fn refused(path: &str, text: &str) -> String {
     told(&errors)
 }
 
-fn told(errors: &[ModelError]) -> String {
+pub(super) fn told(errors: &[ModelError]) -> String {
     let line = |error: &ModelError| match error.hint() {
         Some(hint) => format!("{error}\n  hint: {hint}"),
         None => error.to_string(),
@@ -116,7 +120,7 @@ fn orders(ids: &[&str]) -> RecordBatch {
     RecordBatch::try_from_iter([("id", text(&ids.iter().map(|id| Some(*id)).collect::<Vec<_>>())), ("qty", quantities)]).unwrap()
 }
 
-struct Quiet;
+pub(super) struct Quiet;
 
 impl Progress for Quiet {
     fn model(&self, _: &ModelRun, _: usize, _: usize) {}
@@ -128,6 +132,7 @@ struct Bench {
     store: Store,
     _lease: crate::store::Lease,
     pulls: i64,
+    memory_limit_bytes: usize,
 }
 
 impl Bench {
@@ -135,7 +140,7 @@ impl Bench {
         let root = folder(&[]);
         let store = Store::open(&load(&root)).await.unwrap();
         let lease = store.control.lease().unwrap();
-        let mut bench = Self { root, store, _lease: lease, pulls: 0 };
+        let mut bench = Self { root, store, _lease: lease, pulls: 0, memory_limit_bytes: 1 << 30 };
         bench.land("raw.erp__parts", parts(&[("1", "A"), ("2", "A"), ("3", "X")])).await;
         bench.land("raw.crm__parts", parts(&[("c1", "A")])).await;
         bench.land("raw.erp__orders", orders(&["1", "3"])).await;
@@ -160,27 +165,40 @@ impl Bench {
         self.store.land(landing).await.unwrap();
     }
 
-    async fn build(&mut self, as_of: &str) -> Result<(Built, Option<Cut>), ModelError> {
-        let project = load(&self.root);
-        let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
-        let targets: Vec<TableName> =
-            graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| node.table.clone()).collect();
+    async fn pinned(&self, graph: &Graph) -> BTreeMap<TableName, TableVersion> {
         let mut pinned = BTreeMap::new();
         for input in graph.nodes.iter().flat_map(|node| &node.inputs).filter(|input| input.schema == "raw") {
             pinned.extend(self.store.latest(input).await.unwrap().map(|version| (input.clone(), version)));
         }
+        pinned
+    }
+
+    async fn current(&self, graph: &Graph) -> BTreeMap<TableName, TableVersion> {
         let mut current = BTreeMap::new();
         for (name, version) in self.store.cut().await.unwrap().map(|cut| cut.tables).unwrap_or_default() {
             if graph.node(&name).is_some() {
                 current.insert(name.clone(), self.store.at(&name, version).await.unwrap());
             }
         }
+        current
+    }
+
+    async fn build(&mut self, as_of: &str) -> Result<(Built, Option<Cut>), ModelError> {
+        self.build_told(as_of, &Quiet).await
+    }
+
+    async fn build_told(&mut self, as_of: &str, progress: &dyn Progress) -> Result<(Built, Option<Cut>), ModelError> {
+        let project = load(&self.root);
+        let graph = Graph::new(&project).map_err(|errors| panic!("{}", told(&errors))).unwrap();
+        let targets: Vec<TableName> =
+            graph.nodes.iter().filter(|node| node.kind != NodeKind::Mapped).map(|node| node.table.clone()).collect();
+        let (pinned, current) = (self.pinned(&graph).await, self.current(&graph).await);
         let raw: BTreeMap<TableName, u64> = pinned.iter().map(|(name, version)| (name.clone(), version.version)).collect();
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
-        let context =
-            BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes: project.memory_limit_bytes };
-        let mut built = build(&project, &graph, &targets, context, &Quiet).await?;
+        let memory_limit_bytes = self.memory_limit_bytes;
+        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full: false };
+        let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));
         }
@@ -197,7 +215,7 @@ impl Bench {
     }
 }
 
-fn lines(batch: &RecordBatch) -> Vec<String> {
+pub(super) fn lines(batch: &RecordBatch) -> Vec<String> {
     let cell = |column: &ArrayRef, row: usize| array_value_to_string(column, row).unwrap();
     (0..batch.num_rows())
         .map(|row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join("|"))
@@ -293,7 +311,7 @@ async fn a_stream_that_was_never_pulled_is_named() {
     let root = folder(&[]);
     let store = Store::open(&load(&root)).await.unwrap();
     let lease = store.control.lease().unwrap();
-    let mut bench = Bench { root, store, _lease: lease, pulls: 0 };
+    let mut bench = Bench { root, store, _lease: lease, pulls: 0, memory_limit_bytes: 1 << 30 };
     let error = bench.build("2026-03-04T05:06:07Z").await.map(|_| ()).unwrap_err();
     insta::assert_snapshot!(told(&[error]), @r#"
     connectors/acme/erp.items.sql: system crm, stream parts: raw.crm__parts does not exist yet
@@ -326,15 +344,15 @@ async fn a_reader_only_reads() {
     }
     insta::assert_snapshot!(told_all.join("\n"), @r#"
     drop table erp.items => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     create external table x stored as csv location '/etc/passwd' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     copy (select 1) to '/tmp/x.csv' => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     insert into erp.items values (1) => query, line 1: this is not a select
-      hint: write one select, and nothing else
-    select * from '/etc/passwd' => query, line 1: unknown table /etc/passwd
-      hint: a table's name has two parts: schema.name
+      hint: write the select alone: a model's table is named by its file and made by the hub
+    select * from '/etc/passwd' => query, line 1: a statement reads no files: '/etc/passwd'
+      hint: files are a stream of a connector; a statement reads tables
     select * from "/etc/passwd" => query, line 1: unknown table /etc/passwd
       hint: a table's name has two parts: schema.name
     select * from erp.itmes => query, line 1: run 1 made no table erp.itmes
@@ -344,7 +362,7 @@ async fn a_reader_only_reads() {
     select 1; select 2 => query, line 1: there are 2 statements in it
       hint: write one select, and nothing else
     set datafusion.execution.target_partitions = 1 => query, line 1: this is not a select
-      hint: write one select, and nothing else
+      hint: write the select alone: a model's table is named by its file and made by the hub
     select * from scm.counts join scm.doubled on true where status = 'x' => query, line 1: column status is in several tables
       hint: write which table's: t.column
     "#);
