@@ -1,7 +1,7 @@
 //! One parsed `select`: which tables it reads, whether it looks at the clock; bare names of streams and the clock are bound here, in the syntax tree,
 //! so that the planner sees only tables and literals and line numbers stay those of the file.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use chrono::{Datelike, DurationRound, SubsecRound, TimeDelta, Timelike};
@@ -16,8 +16,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::error::Problem;
 use super::message::{first_line, syntax_problem};
+use super::past;
 use crate::base::time::Instant;
-use crate::base::{TableName, nearest};
+use crate::base::{RunId, TableName, nearest};
 use crate::decide::{self, Input};
 use crate::project::Grain;
 
@@ -71,14 +72,15 @@ pub(super) enum Names<'a> {
 
 /// Reads exactly one `select` out of `text`.
 pub(super) fn parse(text: &str, names: &Names, repeatable: bool) -> Result<Select, Vec<Problem>> {
-    let mut statement = parse_one(text).map_err(|problem| vec![problem])?;
+    let (text, past) = past::take(text);
+    let mut statement = parse_one(&text).map_err(|problem| vec![problem])?;
     let mut resolver =
-        Resolver { names, repeatable, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
+        Resolver { names, repeatable, past, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
     let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut resolver);
     let Resolver { reads, clock, decisions, mut problems, .. } = resolver;
-    let first = first_line(text);
+    let first = first_line(&text);
     problems.iter_mut().for_each(|problem| problem.line = problem.line.max(first));
-    if problems.is_empty() { Ok(Select { statement, normal: normal(text), reads, clock, decisions }) } else { Err(problems) }
+    if problems.is_empty() { Ok(Select { statement, normal: normal(&text), reads, clock, decisions }) } else { Err(problems) }
 }
 
 fn normal(text: &str) -> String {
@@ -140,6 +142,8 @@ struct Frame {
 struct Resolver<'a> {
     names: &'a Names<'a>,
     repeatable: bool,
+    /// Tables of earlier runs.
+    past: BTreeMap<past::Place, RunId>,
     frames: Vec<Frame>,
     reads: Vec<Read>,
     clock: Option<usize>,
@@ -220,6 +224,9 @@ impl Resolver<'_> {
                 let hint = Some("a map reads the streams of its own system, by their bare name: from stream_name".into());
                 self.problems.push(Problem::new(line_of(schema), format!("{name} is not for maps"), hint));
             }
+            [schema, table] if let Some(run) = self.past.get(&(schema.span.start.line, schema.span.start.column)).copied() => {
+                self.past(name, alias, (schema.clone(), table.clone()), run);
+            }
             [schema, table] => self.read(TableName::new(normalised(schema), normalised(table)), line_of(schema)),
             [first, ..] => {
                 let hint = Some("a table's name has two parts: schema.name".into());
@@ -227,6 +234,19 @@ impl Resolver<'_> {
             }
             [] => {}
         }
+    }
+
+    fn past(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>, (schema, ident): (Ident, Ident), run: RunId) {
+        let (table, line) = (TableName::new(normalised(&schema), normalised(&ident)), line_of(&schema));
+        if self.repeatable {
+            let hint = Some("a model reads what its own run has; ask for other runs with `loopline sql`".into());
+            self.problems.push(Problem::new(line, format!("{table} version as of {run} is for queries"), hint));
+            return;
+        }
+        let past = past::name(&table, run);
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident, columns: vec![], at: None });
+        *name = named(&past, &schema);
+        self.read(past, line);
     }
 
     fn bare(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>, ident: Ident) {
@@ -250,9 +270,7 @@ impl Resolver<'_> {
         let table = TableName::new("raw", format!("{system}__{bare}"));
         // Columns may be qualified with the stream's name; it becomes the alias.
         alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident.clone(), columns: vec![], at: None });
-        let part =
-            |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: ident.span });
-        *name = ObjectName(vec![part(&table.schema), part(&table.name)]);
+        *name = named(&table, &ident);
         self.read(table, line);
     }
 
@@ -301,6 +319,12 @@ impl Resolver<'_> {
         }
         self.decisions.push(function.to_owned());
     }
+}
+
+/// The name of `table` where the statement has `place`.
+fn named(table: &TableName, place: &Ident) -> ObjectName {
+    let part = |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: place.span });
+    ObjectName(vec![part(&table.schema), part(&table.name)])
 }
 
 /// Named arguments, `input => 'schema.table'`, at the places of their inputs; null where one before them is not given. Otherwise what is wrong, and a hint.

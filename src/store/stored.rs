@@ -121,7 +121,10 @@ impl Stored {
         wanted: KeySet,
         join: &Arc<Mutex<Join>>,
     ) -> Result<(), StoreError> {
-        let may_hold = |file: &usize| keys.as_ref().is_none_or(|keys| keys.may_be_in(&self.list[*file]));
+        let may_hold = |file: &usize| match &self.expected {
+            Expected::Chosen(chosen) => chosen.may_be_in(&self.list[*file]),
+            _ => keys.as_ref().is_none_or(|keys| keys.may_be_in(&self.list[*file])),
+        };
         let candidates: Vec<usize> = (0..self.list.len()).filter(may_hold).collect();
         let (wanted, keys) = (Arc::new(wanted), Arc::new(keys));
         let probe = |file: usize| {

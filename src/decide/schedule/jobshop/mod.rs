@@ -16,7 +16,7 @@ mod tests;
 mod walk;
 
 use pool::Pool;
-use problem::{Instance, Plan};
+use problem::Instance;
 use rng::Rng;
 use walk::Walk;
 
@@ -47,7 +47,7 @@ pub enum BadJob {
     NoChoice(usize),
     #[error("operation {0} of the job is on machine {1}, which is not there")]
     NoMachine(usize, u32),
-    #[error("a time of operation {0} of the job is negative")]
+    #[error("a duration of operation {0} of the job is negative")]
     Negative(usize),
 }
 
@@ -66,7 +66,7 @@ impl Problem {
             if let Some(choice) = choices.iter().find(|choice| choice.machine as usize >= self.available.len()) {
                 return Err(BadJob::NoMachine(number, choice.machine));
             }
-            if release < 0 || choices.iter().any(|choice| choice.duration < 0) {
+            if choices.iter().any(|choice| choice.duration < 0) {
                 return Err(BadJob::Negative(number));
             }
         }
@@ -122,28 +122,20 @@ pub struct Progress {
 pub fn solve(problem: &Problem, budget: &Budget, mut stop: impl FnMut(Progress) -> bool) -> Solution {
     let instance = Instance::new(problem);
     let bound = bound::lower_bound(&instance);
-    let walks = budget.walks.max(1);
     let mut seeds = Rng::new(budget.seed);
-    let mut walks: Vec<Walk<'_>> = (0..walks)
+    let mut walks: Vec<Walk<'_>> = (0..budget.walks.max(1))
         .map(|_| {
             let mut rng = Rng::new(seeds.next());
             let plan = start::construct(&instance, &mut rng);
             Walk::new(&instance, plan, rng)
         })
         .collect();
-    let mut pool = Pool::new(12, 8000);
+    let mut pool = Pool::new();
     let epoch = (2_000_000 / instance.operations().max(1) as u64).clamp(64, 10_000);
-    let (mut best, mut iterations) = (Plan::default(), 0);
+    let (mut best, mut iterations) = (walks[0].best().clone(), 0);
     loop {
-        for walk in &walks {
-            if best.order.is_empty() || walk.best().makespan < best.makespan {
-                best.clone_from(walk.best());
-            }
-        }
-        if let Some(pooled) = pool.best().filter(|pooled| pooled.makespan < best.makespan) {
-            best.clone_from(pooled);
-        }
-        let progress = Progress { iterations, makespan: i64::from(best.makespan) * instance.scale };
+        walks.iter().for_each(|walk| best.keep_better(walk.best()));
+        let progress = Progress { iterations, makespan: instance.instant(best.makespan) };
         if best.makespan <= bound || iterations >= budget.iterations || stop(progress) {
             break;
         }
@@ -157,10 +149,11 @@ pub fn solve(problem: &Problem, budget: &Budget, mut stop: impl FnMut(Progress) 
         });
         iterations += steps * walks.len() as u64;
         for plan in walks.iter_mut().flat_map(|walk| walk.found.drain(..)) {
+            best.keep_better(&plan);
             pool.offer(&instance, plan);
         }
     }
-    let solution = best.solution(problem);
-    let lower_bound = i64::from(bound) * instance.scale;
+    let solution = instance.solution(problem, &best);
+    let lower_bound = instance.instant(bound);
     Solution { lower_bound, proven: solution.makespan == lower_bound, iterations, ..solution }
 }

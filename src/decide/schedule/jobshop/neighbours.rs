@@ -10,6 +10,12 @@
 use super::graph::{Graph, Move};
 use super::problem::Instance;
 
+/// Operations that one may pass: blocks of thousands are not looked at in full.
+const REACH: usize = 150;
+
+/// Operations of a path that may go to another machine in a step.
+const ELSEWHERE: usize = 400;
+
 /// Something to move, as the search weighs it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'p> {
@@ -26,7 +32,9 @@ pub(super) struct Candidate<'p> {
 pub(super) struct Path {
     operations: Vec<u32>,
     steps: Vec<Step>,
-    heads: Vec<i32>,
+    times: Vec<i32>,
+    /// Which operations of a very long path may go elsewhere next.
+    turn: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,45 +62,60 @@ impl Path {
         }));
     }
 
-    /// Calls `see` with every move.
-    pub(super) fn moves<'p>(&'p mut self, instance: &Instance, graph: &Graph<'_>, mut see: impl FnMut(Candidate<'p>)) {
-        let Self { operations, steps, heads } = self;
+    /// Calls `see` with every move whose estimate is at most the limit that `see` gave last.
+    pub(super) fn moves<'p>(&'p mut self, instance: &Instance, graph: &Graph<'_>, see: impl FnMut(Candidate<'p>) -> i32) {
+        let mut watch = Watch { see, limit: i32::MAX };
+        let Self { operations, steps, times, turn } = self;
         let operations = operations.as_slice();
         let mut first = 0;
         while first < steps.len() {
             let machine = steps[first].machine;
             let length = steps[first..].iter().take_while(|step| step.machine == machine).count();
             let last = first + length - 1;
-            let mut block = Block { graph, operations, steps, heads };
+            let mut block = Block { graph, operations, steps, times };
             // A block that begins when its machine is free, or ends last of all, is as long in any order.
             let begin = graph.node(operations[first]).head();
             let opens = first > 0 || begin > graph.node(graph.machine_sentinel(machine)).end;
             let closes = last + 1 < steps.len();
             if length > 1 && closes {
-                for from in first..last {
-                    block.later(from, last, &mut see);
+                for from in first.max(last.saturating_sub(REACH))..last {
+                    block.later(from, last, &mut watch);
                 }
-                for to in first + 1..last {
-                    block.earlier(last, to, &mut see);
+                for to in (first + 1).max(last.saturating_sub(REACH))..last {
+                    block.earlier(last, to, &mut watch);
                 }
             }
             if length > 1 && opens {
-                for from in first + 1..=last {
+                for from in first + 1..=last.min(first + REACH) {
                     if !(closes && length == 2) {
-                        block.earlier(from, first, &mut see);
+                        block.earlier(from, first, &mut watch);
                     }
                 }
-                for to in first + 1..last {
-                    block.later(first, to, &mut see);
+                for to in first + 1..last.min(first + REACH) {
+                    block.later(first, to, &mut watch);
                 }
             }
             first = last + 1;
         }
         if instance.flexible {
-            for (operation, step) in operations.iter().zip(steps.iter()) {
-                elsewhere(instance, graph, *operation, *step, &mut see);
+            *turn = turn.wrapping_add(1);
+            let stride = steps.len().div_ceil(ELSEWHERE).max(1);
+            for (operation, step) in operations.iter().zip(steps.iter()).skip(*turn % stride).step_by(stride) {
+                elsewhere(instance, graph, *operation, *step, &mut watch);
             }
         }
+    }
+}
+
+/// Who looks at the moves, and up to which estimate they matter.
+struct Watch<See> {
+    see: See,
+    limit: i32,
+}
+
+impl<'p, See: FnMut(Candidate<'p>) -> i32> Watch<See> {
+    fn offer(&mut self, candidate: Candidate<'p>) {
+        self.limit = (self.see)(candidate);
     }
 }
 
@@ -100,12 +123,12 @@ struct Block<'a, 'p, 'g> {
     graph: &'a Graph<'g>,
     operations: &'p [u32],
     steps: &'a [Step],
-    heads: &'a mut Vec<i32>,
+    times: &'a mut Vec<i32>,
 }
 
 impl<'p> Block<'_, 'p, '_> {
     /// The operation at `from` right behind the one at `to`, if no path leads from its job to there.
-    fn later(&mut self, from: usize, to: usize, see: &mut impl FnMut(Candidate<'p>)) {
+    fn later(&mut self, from: usize, to: usize, watch: &mut Watch<impl FnMut(Candidate<'p>) -> i32>) {
         let (operation, behind) = (self.operations[from], self.operations[to]);
         let node = self.graph.node(operation);
         let last = self.graph.node(behind);
@@ -114,25 +137,31 @@ impl<'p> Block<'_, 'p, '_> {
         }
         let steps = &self.steps[from + 1..=to];
         let mut end = self.graph.node(node.machine_before).end;
-        self.heads.clear();
+        self.times.clear();
         for step in steps {
             let head = end.max(step.job_end);
-            self.heads.push(head);
+            self.times.push(head);
             end = head + step.duration;
         }
         let moved = self.steps[from];
         let mut rest = self.graph.node(last.machine_after).rest.max(moved.job_rest) + moved.duration;
         let mut estimate = end.max(moved.job_end) + rest;
-        for (step, head) in steps.iter().zip(self.heads.iter()).rev() {
+        for (step, head) in steps.iter().zip(self.times.iter()).rev() {
+            if estimate > watch.limit {
+                return;
+            }
             rest = rest.max(step.job_rest) + step.duration;
             estimate = estimate.max(head + rest);
         }
+        if estimate > watch.limit {
+            return;
+        }
         let to_place = Move { operation, choice: self.graph.choice(operation), after: behind };
-        see(Candidate { to: to_place, estimate, passed: &self.operations[from + 1..=to], later: true });
+        watch.offer(Candidate { to: to_place, estimate, passed: &self.operations[from + 1..=to], later: true });
     }
 
     /// The operation at `from` right before the one at `to`, if no path leads from there to its job.
-    fn earlier(&mut self, from: usize, to: usize, see: &mut impl FnMut(Candidate<'p>)) {
+    fn earlier(&mut self, from: usize, to: usize, watch: &mut Watch<impl FnMut(Candidate<'p>) -> i32>) {
         let (operation, before) = (self.operations[from], self.operations[to]);
         let node = self.graph.node(operation);
         let first = self.graph.node(before);
@@ -141,29 +170,39 @@ impl<'p> Block<'_, 'p, '_> {
         }
         let steps = &self.steps[to..from];
         let moved = self.steps[from];
-        let head = self.graph.node(first.machine_before).end.max(moved.job_end);
-        let mut end = head + moved.duration;
-        self.heads.clear();
-        for step in steps {
+        let mut rest = self.graph.node(node.machine_after).rest;
+        self.times.clear();
+        for step in steps.iter().rev() {
+            rest = rest.max(step.job_rest) + step.duration;
+            self.times.push(rest);
+        }
+        let mut end = self.graph.node(first.machine_before).end.max(moved.job_end) + moved.duration;
+        let mut estimate = end + rest.max(moved.job_rest);
+        for (step, rest) in steps.iter().zip(self.times.iter().rev()) {
+            if estimate > watch.limit {
+                return;
+            }
             let head = end.max(step.job_end);
-            self.heads.push(head);
+            estimate = estimate.max(head + rest);
             end = head + step.duration;
         }
-        let mut rest = self.graph.node(node.machine_after).rest;
-        let mut estimate = 0;
-        for (step, head) in steps.iter().zip(self.heads.iter()).rev() {
-            rest = rest.max(step.job_rest) + step.duration;
-            estimate = estimate.max(head + rest);
+        if estimate > watch.limit {
+            return;
         }
-        estimate = estimate.max(head + rest.max(moved.job_rest) + moved.duration);
         let to_place = Move { operation, choice: self.graph.choice(operation), after: first.machine_before };
-        see(Candidate { to: to_place, estimate, passed: &self.operations[to..from], later: false });
+        watch.offer(Candidate { to: to_place, estimate, passed: &self.operations[to..from], later: false });
     }
 }
 
 /// The moves of an operation to its other choices. Between `before` and `after` it fits if neither the one after it in its job leads to `before` nor
 /// `after` to the one before it in its job; heads along a machine grow, so these places are a stretch of the sequence.
-fn elsewhere<'p>(instance: &Instance, graph: &Graph<'_>, operation: u32, step: Step, see: &mut impl FnMut(Candidate<'p>)) {
+fn elsewhere<'p>(
+    instance: &Instance,
+    graph: &Graph<'_>,
+    operation: u32,
+    step: Step,
+    watch: &mut Watch<impl FnMut(Candidate<'p>) -> i32>,
+) {
     let own = graph.choice(operation);
     let node = graph.node(operation);
     let ready = graph.node(node.job_before).head();
@@ -171,10 +210,12 @@ fn elsewhere<'p>(instance: &Instance, graph: &Graph<'_>, operation: u32, step: S
     let next_end = if graph.is_operation(node.job_after) { next_end } else { i32::MAX };
     for choice in instance.choices_of(operation) {
         let chosen = instance.choice(choice);
-        if choice == own || chosen.machine == step.machine {
+        let shortest = step.job_end + chosen.duration + step.job_rest;
+        if choice == own || chosen.machine == step.machine || shortest > watch.limit {
             continue;
         }
         let mut before = graph.machine_sentinel(chosen.machine);
+        let mut best = (watch.limit, None);
         loop {
             let after = graph.node(before).machine_after;
             let (first, second) = (graph.node(before), graph.node(after));
@@ -182,14 +223,18 @@ fn elsewhere<'p>(instance: &Instance, graph: &Graph<'_>, operation: u32, step: S
                 break;
             }
             if after != node.job_before && (second.end > ready || !graph.is_operation(after)) {
-                let head = first.end.max(step.job_end);
-                let estimate = head + chosen.duration + second.rest.max(step.job_rest);
-                see(Candidate { to: Move { operation, choice, after: before }, estimate, passed: &[], later: true });
+                let estimate = first.end.max(step.job_end) + chosen.duration + second.rest.max(step.job_rest);
+                if estimate < best.0 || estimate == best.0 && best.1.is_none() {
+                    best = (estimate, Some(before));
+                }
             }
             if !graph.is_operation(after) {
                 break;
             }
             before = after;
+        }
+        if let (estimate, Some(after)) = best {
+            watch.offer(Candidate { to: Move { operation, choice, after }, estimate, passed: &[], later: true });
         }
     }
 }

@@ -4,43 +4,66 @@ use super::problem::{Instance, Plan};
 use super::rng::Rng;
 use super::start;
 
+/// Plans of the first pool: a second of search fills it and mixes it a few times.
+const FIRST_SIZE: usize = 8;
+
+const SIZE_MAX: usize = 64;
+
+/// Two plans are alike if fewer operations than these differ in their choice or in what is before them on the machine.
+const NEAR_PERCENT: usize = 15;
+
 #[derive(Debug)]
 pub(super) struct Pool {
     plans: Vec<Plan>,
-    pub(super) size: usize,
-    /// Steps without a better plan after which a run ends.
-    pub(super) patience: u32,
+    size: usize,
+    /// Plans in a row that were not taken.
+    refused: usize,
+    /// The pool was given up and begun anew.
+    again: bool,
 }
 
 impl Pool {
-    pub(super) fn new(size: usize, patience: u32) -> Self {
-        Self { plans: Vec::new(), size, patience }
+    pub(super) fn new() -> Self {
+        Self { plans: Vec::new(), size: FIRST_SIZE, refused: 0, again: false }
     }
 
-    pub(super) fn best(&self) -> Option<&Plan> {
-        self.plans.first()
-    }
-
-    /// Takes a plan in: best first; none twice, none worse than the worst of a full pool.
+    /// Takes a plan in: best first, none twice, none as bad as the worst of a full pool. A pool that takes nothing any more is given up for a
+    /// larger one.
     pub(super) fn offer(&mut self, instance: &Instance, plan: Plan) {
-        let near = (instance.operations() / 20).max(1);
+        if self.take(instance, plan) {
+            self.refused = 0;
+        } else {
+            self.refused += 1;
+            if self.refused > 2 * self.size {
+                (self.size, self.refused, self.again) = ((2 * self.size).min(SIZE_MAX), 0, true);
+                self.plans.clear();
+            }
+        }
+    }
+
+    fn take(&mut self, instance: &Instance, plan: Plan) -> bool {
+        if self.plans.len() == self.size && self.plans.last().is_some_and(|worst| worst.makespan <= plan.makespan) {
+            return false;
+        }
+        let near = (instance.operations() * NEAR_PERCENT / 100).max(1);
         let before = machine_before(instance, &plan);
         let like = |other: &Plan| machine_before(instance, other).iter().zip(&before).filter(|(a, b)| a != b).count() < near;
         if let Some(same) = self.plans.iter().position(like) {
             if self.plans[same].makespan <= plan.makespan {
-                return;
+                return false;
             }
             self.plans.remove(same);
         }
         let place = self.plans.partition_point(|other| other.makespan <= plan.makespan);
         self.plans.insert(place, plan);
         self.plans.truncate(self.size);
+        true
     }
 
     /// Where the next run begins.
     pub(super) fn next(&self, instance: &Instance, rng: &mut Rng) -> Plan {
         let count = self.plans.len() as u32;
-        if self.plans.len() < self.size.min(2) || (self.plans.len() < self.size && rng.below(2) == 0) {
+        if self.plans.len() < self.size.min(2) || (self.plans.len() < self.size && (self.again || rng.below(2) == 0)) {
             return start::construct(instance, rng);
         }
         let a = rng.below(count);

@@ -12,8 +12,8 @@ pub(super) struct Choice {
     pub(super) duration: i32,
 }
 
-/// Operations are numbered through all jobs. Times are the problem's divided by `scale` and rounded down: exactly what the problem says unless
-/// its horizon exceeds [`TIME_MAX`] of its own units (the greatest common divisor of its times).
+/// Operations are numbered through all jobs. Times are the problem's from `origin` on, divided by `scale` and rounded down: exactly what the problem
+/// says unless its horizon exceeds [`TIME_MAX`] of its own units (the greatest common divisor of its times).
 #[derive(Debug)]
 pub(super) struct Instance {
     /// Job `j` has the operations `jobs[j]..jobs[j + 1]`.
@@ -24,33 +24,39 @@ pub(super) struct Instance {
     pub(super) choices: Vec<Choice>,
     pub(super) release: Vec<i32>,
     pub(super) available: Vec<i32>,
-    pub(super) scale: i64,
+    origin: i64,
+    scale: i64,
     /// More than one choice somewhere.
     pub(super) flexible: bool,
+    /// For how many steps a move is forbidden, at least: found by trial, as all such numbers.
+    pub(super) tenure: u32,
 }
 
 impl Instance {
     pub(super) fn new(problem: &Problem) -> Self {
-        let times = || {
-            let durations = problem.choices.iter().map(|choice| choice.duration);
-            durations.chain(problem.release.iter().copied()).chain(problem.available.iter().copied())
-        };
-        let unit = times().fold(0, gcd).max(1);
-        let latest = problem.release.iter().chain(&problem.available).copied().max().unwrap_or(0);
+        let instants = || problem.release.iter().chain(&problem.available).copied();
+        let origin = instants().min().unwrap_or(0);
+        let durations = problem.choices.iter().map(|choice| choice.duration);
+        let unit = instants().map(|instant| instant.saturating_sub(origin)).chain(durations).fold(0, gcd).max(1);
+        let latest = instants().max().unwrap_or(0).saturating_sub(origin);
         let longest = problem.first_choice.windows(2).map(|range| longest(problem, range[0]..range[1]));
         let horizon = longest.fold(latest, i64::saturating_add);
         let scale = unit.saturating_mul(horizon / unit / TIME_MAX + 1);
         let small = |time: i64| i32::try_from(time / scale).unwrap_or(i32::MAX / 4);
+        let instant = |time: &i64| small(time.saturating_sub(origin));
+        let flexible = problem.choices.len() + 1 != problem.first_choice.len();
         let job_of = (0..).zip(problem.jobs.windows(2)).flat_map(|(job, range)| (range[0]..range[1]).map(move |_| job)).collect();
         Self {
             jobs: problem.jobs.clone(),
             job_of,
             first_choice: problem.first_choice.clone(),
             choices: problem.choices.iter().map(|c| Choice { machine: c.machine, duration: small(c.duration) }).collect(),
-            release: problem.release.iter().map(|time| small(*time)).collect(),
-            available: problem.available.iter().map(|time| small(*time)).collect(),
+            release: problem.release.iter().map(instant).collect(),
+            available: problem.available.iter().map(instant).collect(),
+            origin,
             scale,
-            flexible: problem.choices.len() + 1 != problem.first_choice.len(),
+            flexible,
+            tenure: if flexible { 9 } else { 5 + (problem.release.len() / problem.available.len().max(1)) as u32 },
         }
     }
 
@@ -60,6 +66,30 @@ impl Instance {
 
     pub(super) fn machines(&self) -> usize {
         self.available.len()
+    }
+
+    /// A time of the search as the problem says it.
+    pub(super) fn instant(&self, time: i32) -> i64 {
+        self.origin + i64::from(time) * self.scale
+    }
+
+    /// A plan with the times of the problem itself.
+    pub(super) fn solution(&self, problem: &Problem, plan: &Plan) -> Solution {
+        let mut sequences = vec![Vec::new(); self.machines()];
+        let (mut free, mut ready) = (problem.available.clone(), problem.release.clone());
+        let mut starts = vec![0; self.operations()];
+        let mut makespan = self.instant(0);
+        for operation in plan.order.iter().copied() {
+            let choice = problem.choices[plan.choice[operation as usize] as usize];
+            let (machine, job) = (choice.machine as usize, self.job_of[operation as usize] as usize);
+            let start = free[machine].max(ready[job]);
+            let end = start + choice.duration;
+            (free[machine], ready[job], makespan) = (end, end, makespan.max(end));
+            starts[operation as usize] = start;
+            sequences[machine].push(operation);
+        }
+        let choices = plan.choice.iter().zip(&self.first_choice).map(|(choice, first)| choice - first).collect();
+        Solution { choices, sequences, starts, makespan, ..Solution::default() }
     }
 
     /// The choices of an operation, as positions in `choices`.
@@ -95,23 +125,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The schedule with the times of the problem itself.
-    pub(super) fn solution(&self, problem: &Problem) -> Solution {
-        let mut sequences = vec![Vec::new(); problem.available.len()];
-        let mut free = problem.available.clone();
-        let mut ready = problem.release.clone();
-        let mut starts = vec![0; self.choice.len()];
-        let job_of = |operation: u32| problem.jobs.partition_point(|first| *first <= operation) - 1;
-        for operation in self.order.iter().copied() {
-            let choice = problem.choices[self.choice[operation as usize] as usize];
-            let (machine, job) = (choice.machine as usize, job_of(operation));
-            let start = free[machine].max(ready[job]);
-            (free[machine], ready[job]) = (start + choice.duration, start + choice.duration);
-            starts[operation as usize] = start;
-            sequences[machine].push(operation);
+    /// Becomes the other if that is shorter.
+    pub(super) fn keep_better(&mut self, other: &Plan) {
+        if other.makespan < self.makespan {
+            self.clone_from(other);
         }
-        let choices = self.choice.iter().zip(&problem.first_choice).map(|(choice, first)| choice - first).collect();
-        let makespan = (0..problem.release.len()).filter(|job| problem.jobs[*job] < problem.jobs[job + 1]).map(|job| ready[job]);
-        Solution { choices, sequences, starts, makespan: makespan.max().unwrap_or(0), ..Solution::default() }
     }
 }

@@ -28,7 +28,7 @@ fn budget(iterations: u64) -> Budget {
 fn check(problem: &Problem, solution: &Solution) {
     let chosen = |operation: usize| problem.choices[(problem.first_choice[operation] + solution.choices[operation]) as usize];
     let end = |operation: usize| solution.starts[operation] + chosen(operation).duration;
-    let mut last = 0;
+    let mut last = i64::MIN;
     for (job, range) in problem.jobs.windows(2).enumerate() {
         let mut free = problem.release[job];
         for operation in range[0] as usize..range[1] as usize {
@@ -49,7 +49,8 @@ fn check(problem: &Problem, solution: &Solution) {
         }
     }
     assert!(seen.into_iter().all(|seen| seen), "an operation does not run");
-    assert_eq!(solution.makespan, last);
+    let first = problem.release.iter().chain(&problem.available).min();
+    assert_eq!(solution.makespan, last.max(*first.unwrap()));
     assert!(solution.lower_bound <= solution.makespan);
     assert_eq!(solution.proven, solution.lower_bound == solution.makespan);
 }
@@ -169,7 +170,8 @@ fn candidates_close_no_cycle_and_estimates_hold() {
             let (mut path, mut candidates) = (Path::default(), Vec::new());
             path.take(&graph, |n| rng.below(n));
             path.moves(&instance, &graph, |candidate| {
-                candidates.push((candidate.to, candidate.estimate, candidate.passed.to_vec()))
+                candidates.push((candidate.to, candidate.estimate, candidate.passed.to_vec()));
+                i32::MAX
             });
             let mut plan = Plan::default();
             graph.save(&mut plan);
@@ -227,16 +229,17 @@ fn threads_and_repetition_change_nothing() {
 fn times_beyond_32_bits_are_kept() {
     let hour_us = 3_600_000_000;
     for odd in [0, 1] {
-        let mut problem = Problem::new(vec![5 * hour_us, 0]);
+        let epoch = 1_800_000_000_000_000;
+        let mut problem = Problem::new(vec![epoch + 5 * hour_us, epoch]);
         for job in 0..5_i64 {
             let operations =
                 [(1, 3 + job), (0, 9 - job)].map(|(machine, hours)| [Choice { machine, duration: hours * hour_us + odd }]);
-            problem.job(job * hour_us, &operations).unwrap();
+            problem.job(epoch + job * hour_us, &operations).unwrap();
         }
         let solution = solve(&problem, &budget(1000), |_| false);
         check(&problem, &solution);
         // Machine 0 from its fifth hour on, without a break: 9 + 8 + 7 + 6 + 5 hours.
-        assert_eq!(solution.makespan, 40 * hour_us + 5 * odd);
+        assert_eq!(solution.makespan - epoch, 40 * hour_us + 5 * odd);
     }
 }
 

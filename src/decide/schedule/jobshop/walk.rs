@@ -8,6 +8,12 @@ use super::rng::Rng;
 
 const TABU_BITS: u32 = 13;
 
+/// Steps without a better plan after which a run ends.
+const PATIENCE: u32 = 4000;
+
+/// A move is forbidden up to so many steps longer than the least.
+const TENURE_RANDOM: u32 = 5;
+
 /// Until which step something is forbidden. Two things may share a place: then more is forbidden than need be.
 #[derive(Debug)]
 struct Tabu(Vec<u32>);
@@ -24,6 +30,22 @@ impl Tabu {
 
     fn forbids(&self, a: u32, b: u32, step: u32) -> bool {
         self.0[Self::place(a, b)] > step
+    }
+}
+
+/// One of the candidates offered, each as likely.
+#[derive(Default)]
+struct Draw<'p> {
+    drawn: Option<Candidate<'p>>,
+    offered: u32,
+}
+
+impl<'p> Draw<'p> {
+    fn offer(&mut self, candidate: Candidate<'p>, rng: &mut Rng) {
+        self.offered += 1;
+        if rng.below(self.offered) == 0 {
+            self.drawn = Some(candidate);
+        }
     }
 }
 
@@ -62,7 +84,7 @@ impl<'i> Walk<'i> {
             if self.best.makespan <= bound {
                 return;
             }
-            if self.step - self.improved >= pool.patience || !self.advance() {
+            if self.step - self.improved >= PATIENCE || !self.advance() {
                 self.restart(pool);
             }
         }
@@ -81,49 +103,29 @@ impl<'i> Walk<'i> {
     fn advance(&mut self) -> bool {
         let Self { instance, graph, path, tabu, rng, step, best, .. } = self;
         path.take(graph, |n| rng.below(n));
-        // The best that is allowed, and any at all for when everything is forbidden; ties are broken at random.
-        let mut chosen: Option<(Candidate<'_>, u32)> = None;
-        let mut any: Option<(Candidate<'_>, u32)> = None;
+        // The best that is allowed, and any at all for when everything is forbidden.
+        let (mut chosen, mut any, mut limit) = (Draw::default(), Draw::default(), i32::MAX);
         path.moves(instance, graph, |candidate| {
-            let Candidate { to: Move { operation, choice, .. }, passed, later, .. } = candidate;
-            let forbidden = if passed.is_empty() {
-                tabu.forbids(operation, u32::MAX - choice, *step)
-            } else {
-                passed.iter().any(|other| {
-                    let (a, b) = if later { (*other, operation) } else { (operation, *other) };
-                    tabu.forbids(a, b, *step)
-                })
+            let Candidate { to: Move { operation, choice, .. }, passed, later, estimate } = candidate;
+            // A move forbids to pass back everything it passes; forbidden is only what passes back the farthest of them.
+            let forbidden = match if later { passed.last() } else { passed.first() } {
+                None => tabu.forbids(operation, u32::MAX - choice, *step),
+                Some(other) if later => tabu.forbids(*other, operation, *step),
+                Some(other) => tabu.forbids(operation, *other, *step),
             };
-            if forbidden && candidate.estimate >= best.makespan {
-                if chosen.is_none() {
-                    let seen = any.map_or(1, |(_, seen)| seen + 1);
-                    if rng.below(seen) == 0 {
-                        any = Some((candidate, seen));
-                    } else if let Some((_, count)) = &mut any {
-                        *count = seen;
-                    }
-                }
-                return;
+            if forbidden && estimate >= best.makespan {
+                any.offer(candidate, rng);
+                return limit;
             }
-            match &mut chosen {
-                Some((now, _)) if candidate.estimate > now.estimate => {}
-                Some((now, seen)) if candidate.estimate == now.estimate => {
-                    *seen += 1;
-                    if rng.below(*seen) == 0 {
-                        *now = candidate;
-                    }
-                }
-                _ => chosen = Some((candidate, 1)),
+            if estimate < limit {
+                (chosen, limit) = (Draw::default(), estimate);
             }
+            chosen.offer(candidate, rng);
+            limit
         });
-        let Some((candidate, _)) = chosen.or(any) else { return false };
+        let Some(candidate) = chosen.drawn.or(any.drawn) else { return false };
         let Move { operation, .. } = candidate.to;
-        let tenure = if instance.flexible {
-            8 + rng.below(5)
-        } else {
-            10 + (instance.release.len() / instance.machines()) as u32 + rng.below(5)
-        };
-        let until = *step + tenure;
+        let until = *step + instance.tenure + rng.below(TENURE_RANDOM);
         if candidate.passed.is_empty() {
             tabu.forbid(operation, u32::MAX - graph.choice(operation), until);
         }
