@@ -10,7 +10,7 @@
 //! the same family. Operations that `needs` a tool or person hold it from the beginning of the set-up to their end.
 //!
 //! The search starts from the best of a few dispatching rules and is never worse. It looks for small weighted tardiness, then a short makespan, or what
-//! `settings.objective` says; `lower_bound` is what no schedule can be below, `gap` how far the objective may be from it. Sums are in seconds, those of
+//! `options.objective` says; `lower_bound` is what no schedule can be below, `gap` how far the objective may be from it. Sums are in seconds, those of
 //! tardiness and earliness weighted: by `weight`, otherwise 1 / rank of the priorities that occur, small before large, none last.
 //! The same tables give the same schedule whatever the order of their rows: `iterations` are counted, not timed, and only `time_limit_s` ends them early.
 //!
@@ -89,7 +89,7 @@ static INPUTS: [Input; 10] = [
     Input { name: "units", columns: &[("unit_id", "text"), ("pool", "text"), ("capacity", "bigint?")] },
     Input { name: "downtime", columns: &[("resource_id", "text"), ("starts_at", "timestamp"), ("ends_at", "timestamp?")] },
     Input {
-        name: "settings",
+        name: "options",
         columns: &[
             ("seed", "bigint?"),
             ("iterations", "bigint?"),

@@ -1,4 +1,4 @@
-//! How long to search and for what: the one row of the table `settings`, every column of which may be missing.
+//! How long to search and for what: the one row of the table `options`, every column of which may be missing.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct Settings {
 
 pub fn read_settings(table: &Table<'_>) -> Result<Settings, DecideError> {
     if table.len() > 1 {
-        return Err(table.bad_value("seed", "given", 1, "there must be one row of settings"));
+        return Err(table.bad_value("seed", "given", 1, "there must be one row of options"));
     }
     let whole = |name: &'static str, default: i64, most: i64| {
         let column = table.bigint(name)?;

@@ -24,7 +24,7 @@ fn schedule(tables: &[(&str, &'static str)]) -> RecordBatch {
     // hand-worked schedules are found at once
     let of = |name: &str| match tables.iter().find(|(known, _)| *known == name) {
         Some((_, text)) => text,
-        None if name == "settings" => "iterations\n1000",
+        None if name == "options" => "iterations\n1000",
         None => "",
     };
     assert!(tables.iter().all(|(name, _)| INPUTS.iter().any(|input| input.name == *name)));
@@ -172,7 +172,7 @@ fn weights_and_the_order_of_objectives() {
         A        | 10           | R2          | 3600       | 2026-01-01 01:30 | 5        | red    | 1800
         B        | 10           | R2          | 3600       | 2026-01-01 01:30 | 2        | blue   | 1800
         C        | 10           | R2          | 3600       | -                | -        | red    | 1800";
-    let plan = |settings| schedule(&[("operations", operations), ("calendars", CALENDARS), ("settings", settings)]);
+    let plan = |settings| schedule(&[("operations", operations), ("calendars", CALENDARS), ("options", settings)]);
     let shown = ["order_id", "starts_at", "weight", "late_s"];
     check(
         &plan("iterations | objective\n1000 | tardiness, setup"),
@@ -189,7 +189,7 @@ fn weights_and_the_order_of_objectives() {
     };
     assert_eq!(
         error("objective\nlateness"),
-        "schedule: input \"settings\", column \"objective\" is lateness in row number 1: write tardiness, makespan, setup, earliness, \
+        "schedule: input \"options\", column \"objective\" is lateness in row number 1: write tardiness, makespan, setup, earliness, \
          stability: in order, or added up with whole weights, as in 10 tardiness + setup, makespan"
     );
 }
