@@ -52,10 +52,11 @@ impl<'p> Bounds<'p> {
     fn new(problem: &'p Problem<'p>) -> Self {
         let mut alone = vec![(0_i64, 0_i64); problem.works.len()];
         for at in &problem.sequence {
-            let ends = |waits: bool| {
-                problem.preds.of(*at).iter().map(move |(before, wait)| (*before, if waits { *wait } else { 0 }))
+            let ends =
+                |waits: bool| problem.preds.of(*at).iter().map(move |(before, wait)| (*before, if waits { *wait } else { 0 }));
+            let latest = |waits: bool, from: i64| {
+                ends(waits).fold(from, |from, (before, wait)| from.max(alone[before as usize].1.saturating_add(wait)))
             };
-            let latest = |waits: bool, from: i64| ends(waits).fold(from, |from, (before, wait)| from.max(alone[before as usize].1.saturating_add(wait)));
             alone[*at as usize] = match problem.works[*at as usize].fixed {
                 Some((start, end)) => (start, latest(false, end)),
                 None => {
@@ -82,7 +83,9 @@ impl<'p> Bounds<'p> {
 
     fn groups(&self) -> Vec<Group> {
         let free = || self.problem.sequence.iter().copied().filter(|at| self.problem.is_free(*at));
-        let resources = |at: u32| -> BTreeSet<u32> { self.problem.shop.choices_of(at as usize).iter().map(|choice| choice.resource).collect() };
+        let resources = |at: u32| -> BTreeSet<u32> {
+            self.problem.shop.choices_of(at as usize).iter().map(|choice| choice.resource).collect()
+        };
         let each: Vec<(u32, BTreeSet<u32>)> = free().map(|at| (at, resources(at))).collect();
         let mut sets: Vec<BTreeSet<u32>> = each.iter().map(|(_, set)| set.clone()).collect::<BTreeSet<_>>().into_iter().collect();
         sets.push(each.iter().flat_map(|(_, set)| set).copied().collect());

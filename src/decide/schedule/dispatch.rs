@@ -1,4 +1,4 @@
-//! First plans: a simulation in which each resource, whenever it is free, takes the most urgent operation that is ready; and the last plan carried on.
+//! First plans: a simulation in which each resource, whenever it is free, takes the most urgent operation that is ready.
 //!
 //! A resource is never kept idle for something better to come, but leaves an operation to another that would end it sooner.
 
@@ -21,10 +21,19 @@ pub enum Rule {
     Short,
     /// Most work remaining.
     Long,
+    /// As in the last plan: by start there, not before it if it is held; what is new by the latest start for its due date. Operations keep their
+    /// resource unless they may go elsewhere.
+    Last { hold: bool, elsewhere: bool },
 }
 
-pub const RULES: [Rule; 6] =
-    [Rule::DueDate, Rule::Cost { look_ahead: 8.0 }, Rule::Cost { look_ahead: 1.0 }, Rule::Cost { look_ahead: 32.0 }, Rule::Short, Rule::Long];
+pub const RULES: [Rule; 6] = [
+    Rule::DueDate,
+    Rule::Cost { look_ahead: 8.0 },
+    Rule::Cost { look_ahead: 1.0 },
+    Rule::Cost { look_ahead: 32.0 },
+    Rule::Short,
+    Rule::Long,
+];
 
 /// Arrivals at an instant come before the decisions at that instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,25 +70,6 @@ pub fn dispatch(problem: &Problem<'_>, rule: Rule) -> Blueprint {
     Dispatch::new(problem, rule).run()
 }
 
-/// The last plan as it was; what is new comes as early as it can.
-pub fn carry_on(problem: &Problem<'_>, hold: bool) -> Blueprint {
-    let shop = problem.shop;
-    let mut choices: Vec<u32> = shop.operations.iter().map(|operation| operation.choices.start).collect();
-    let mut starts = vec![0; choices.len()];
-    let mut held = vec![false; choices.len()];
-    for at in problem.sequence.iter().map(|at| *at as usize) {
-        let previous = shop.operations[at].previous;
-        starts[at] = problem.works[at].fixed.map_or(problem.works[at].ready, |(start, _)| start);
-        starts[at] = previous.map_or(starts[at], |(_, start)| starts[at].max(start));
-        let range = shop.operations[at].choices.clone();
-        let same = range.clone().find(|choice| previous.is_some_and(|(resource, _)| resource == problem.resource(*choice)));
-        let quick = || range.min_by_key(|choice| shop.choices[*choice as usize].duration);
-        choices[at] = same.or_else(quick).unwrap_or_default();
-        held[at] = hold && previous.is_some();
-    }
-    Blueprint { order: by_time(problem, &starts), choices, units: Vec::new(), held }
-}
-
 /// All operations by start, each after all that precede it.
 pub fn by_time(problem: &Problem<'_>, starts: &[i64]) -> Vec<u32> {
     let mut keys = vec![i64::MIN; starts.len()];
@@ -112,7 +102,8 @@ impl<'p> Dispatch<'p> {
         }
         let entries = shop.matrices.iter().flat_map(|matrix| matrix.setups.iter()).filter(|setup| **setup >= 0);
         let (sum, entries) = entries.fold((0.0, 0), |(sum, count), setup| (sum + *setup as f64, count + 1));
-        let queue = |resource| Queue { waiting: Vec::new(), free_at: i64::MIN, family: problem.first_family(resource), wake: i64::MAX };
+        let queue =
+            |resource| Queue { waiting: Vec::new(), free_at: i64::MIN, family: problem.first_family(resource), wake: i64::MAX };
         Self {
             problem,
             rule,
@@ -153,14 +144,18 @@ impl<'p> Dispatch<'p> {
         }
         let starts: Vec<i64> = self.times.iter().map(|time| time.map_or(0, |time| time.start)).collect();
         let order = by_time(self.problem, &starts);
-        Blueprint { order, choices: self.choices, units: self.units, held: Vec::new() }
+        let hold = matches!(self.rule, Rule::Last { hold: true, .. });
+        let held = self.problem.works.iter().map(|work| hold && work.previous != i64::MIN).collect();
+        Blueprint { order, choices: self.choices, units: self.units, held }
     }
 
     /// When what precedes an operation lets it start, and its material is there.
     fn ready(&self, at: u32) -> i64 {
         let ends = self.problem.preds.of(at).iter();
         let ends = ends.filter_map(|(before, wait)| Some(self.times[*before as usize]?.end.saturating_add(*wait)));
-        ends.fold(self.problem.works[at as usize].ready, i64::max)
+        let work = &self.problem.works[at as usize];
+        let held = if matches!(self.rule, Rule::Last { hold: true, .. }) { work.previous } else { i64::MIN };
+        ends.fold(work.ready.max(held), i64::max)
     }
 
     /// All that precedes the operation has a time. A fixed one passes that on at once.
@@ -185,7 +180,13 @@ impl<'p> Dispatch<'p> {
     }
 
     fn arrive(&mut self, instant: i64, at: u32) {
-        for choice in self.problem.shop.choices_of(at as usize) {
+        let last = self.problem.shop.operations[at as usize]
+            .previous
+            .filter(|_| matches!(self.rule, Rule::Last { elsewhere: false, .. }));
+        let stays = |resource: u32| last.is_none_or(|(last, _)| last == resource);
+        let choices = self.problem.shop.choices_of(at as usize);
+        let gone = !choices.iter().any(|choice| stays(choice.resource));
+        for choice in choices.iter().filter(|choice| gone || stays(choice.resource)) {
             self.queues[choice.resource as usize].waiting.push(at);
             self.wake(choice.resource, instant);
         }
@@ -223,9 +224,8 @@ impl<'p> Dispatch<'p> {
 
     fn take(&mut self, instant: i64, resource: u32, waiting: &[u32]) {
         let mut ranked: Vec<_> = waiting.iter().map(|at| (self.urgency(instant, resource, *at), *at)).collect();
-        let order = |a: &((f64, i64), u32), b: &((f64, i64), u32)| {
-            a.0.0.total_cmp(&b.0.0).then(b.0.1.cmp(&a.0.1)).then(a.1.cmp(&b.1))
-        };
+        let order =
+            |a: &((f64, i64), u32), b: &((f64, i64), u32)| a.0.0.total_cmp(&b.0.0).then(b.0.1.cmp(&a.0.1)).then(a.1.cmp(&b.1));
         let mut again = i64::MAX;
         while let Some(best) = (0..ranked.len()).min_by(|a, b| order(&ranked[*a], &ranked[*b])) {
             let (_, at) = ranked.swap_remove(best);
@@ -236,7 +236,8 @@ impl<'p> Dispatch<'p> {
             }
             if time.start > instant {
                 again = again.min(time.start);
-            } else if let Some(other) = self.sooner_elsewhere(at, choice, instant, time.end) {
+            } else if let Some(other) = self.may_leave(at).then(|| self.sooner_elsewhere(at, choice, instant, time.end)).flatten()
+            {
                 again = again.min(other.start.max(instant + time.end - other.end));
             } else {
                 self.assign(at, choice, time, &units);
@@ -250,11 +251,18 @@ impl<'p> Dispatch<'p> {
         self.problem.shop.operations[at as usize].choices.clone().find(|choice| self.problem.resource(*choice) == resource)
     }
 
+    fn may_leave(&self, at: u32) -> bool {
+        self.problem.works[at as usize].previous == i64::MIN || !matches!(self.rule, Rule::Last { elsewhere: false, .. })
+    }
+
     /// The time of the operation on a resource that would end it before this instant.
     fn sooner_elsewhere(&self, at: u32, choice: u32, instant: i64, end: i64) -> Option<Time> {
         let others = self.problem.shop.operations[at as usize].choices.clone().filter(|other| *other != choice);
         let quick = others.filter(|other| instant.saturating_add(self.problem.shop.choices[*other as usize].duration) < end);
-        quick.map(|other| self.try_on(at, other, instant).0).filter(|time| time.end < end).min_by_key(|time| (time.end, time.start))
+        quick
+            .map(|other| self.try_on(at, other, instant).0)
+            .filter(|time| time.end < end)
+            .min_by_key(|time| (time.end, time.start))
     }
 
     /// The time of an operation by a choice as things stand, with the units that are free first.
@@ -263,7 +271,8 @@ impl<'p> Dispatch<'p> {
         let first = self.problem.shop.resources.len() as u32;
         let mut units: Vec<u32> = Vec::with_capacity(members.len() - 1);
         for pool in &members[1..] {
-            let free = self.problem.shop.pools[*pool as usize].iter().map(|unit| first + unit).filter(|unit| !units.contains(unit));
+            let free =
+                self.problem.shop.pools[*pool as usize].iter().map(|unit| first + unit).filter(|unit| !units.contains(unit));
             // the one that was free last leaves the others for what starts earlier
             let free_at = |unit: &u32| self.unit_free[(*unit - first) as usize];
             units.extend(free.min_by_key(|unit| (free_at(unit).max(from), Reverse(free_at(unit)), *unit)));
@@ -289,6 +298,8 @@ impl<'p> Dispatch<'p> {
         let weight = (order.weight as f64).max(1e-9);
         let urgency = match (self.rule, order.due) {
             (Rule::Long, _) => 0.0,
+            (Rule::Last { .. }, _) if work.previous != i64::MIN => work.previous as f64,
+            (Rule::Last { .. }, due) => due.map_or(1e30, |due| due as f64 - remaining),
             (Rule::Short, _) => remaining / weight,
             // without a due date an order comes after all that have one
             (_, None) => 1e30 / weight,

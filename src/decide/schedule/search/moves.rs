@@ -48,7 +48,8 @@ fn estimate(state: &State<'_>, steps: &[Step]) -> f64 {
     let own = state.member(operation);
     let family = |at: Option<u32>| at.map_or(NONE, |at| problem.works[at as usize].family);
     let resource = problem.resource(choice);
-    let setup = |before: Option<u32>, after: Option<u32>| after.map_or(0, |after| problem.setup(resource, family(before), after)) as f64;
+    let setup =
+        |before: Option<u32>, after: Option<u32>| after.map_or(0, |after| problem.setup(resource, family(before), after)) as f64;
     let drag = |at: Option<u32>| at.map_or(0.0, |at| state.drag[at as usize]);
     if choice != state.choice[operation as usize] {
         let chain = &state.chains[resource as usize];
@@ -61,13 +62,18 @@ fn estimate(state: &State<'_>, steps: &[Step]) -> f64 {
                 (rank.checked_sub(1).and_then(owner), owner(rank))
             }
         };
-        let ready = problem.preds.of(operation).iter().map(|(before, wait)| state.times[*before as usize].end.saturating_add(*wait));
+        let ready =
+            problem.preds.of(operation).iter().map(|(before, wait)| state.times[*before as usize].end.saturating_add(*wait));
         let ready = ready.fold(problem.works[operation as usize].ready, i64::max);
         let start = before.map_or(ready, |before| ready.max(state.times[before as usize].end)) as f64;
         let end = start + problem.shop.choices[choice as usize].duration as f64 + setup(before, Some(operation));
-        let push = after.map_or(0.0, |after| (end + setup(Some(operation), Some(after)) - setup(before, Some(after)) - state.times[after as usize].start as f64).max(0.0));
+        let push = after.map_or(0.0, |after| {
+            (end + setup(Some(operation), Some(after)) - setup(before, Some(after)) - state.times[after as usize].start as f64)
+                .max(0.0)
+        });
         let own_end = state.times[operation as usize].end as f64;
-        return (own_end - end) * state.pull[operation as usize] + drag(state.behind(own)) * length(operation) - push * drag(after);
+        return (own_end - end) * state.pull[operation as usize] + drag(state.behind(own)) * length(operation)
+            - push * drag(after);
     }
     // the operation and a block beside it change places
     let (last, links) = match place {
@@ -150,6 +156,9 @@ fn aim(state: &State<'_>, random: &mut Random, path: &mut Vec<Critical>) {
     path.clear();
     let last = if random.percent(8) {
         None
+    } else if state.measure.uses_stability && random.percent(50) {
+        let picks = (0..8).map(|_| state.at[random.below(state.at.len())]);
+        picks.max_by_key(|at| state.displaced(*at))
     } else if state.measure.uses_makespan && (state.late.is_empty() || random.percent(5)) {
         let tails = state.chains.iter().filter_map(|chain| Some(state.owner(*chain.last()?)));
         tails.max_by_key(|at| state.times[*at as usize].end)
