@@ -61,7 +61,7 @@ class Case:
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(text)
         (self.root / "loopline.toml").write_text(
-            f'strategy = "order-driven"\nstore = "./store"\nmemory_limit = "2GB"\n[systems.erp]\nconnector = "plant"\n'
+            f'strategy = "order-driven"\nstore = "./store"\nmemory_limit = "2GiB"\n[systems.erp]\nconnector = "plant"\n'
             f'url = "{self.source}"\nmax_age = "30d"\ntime_zone = "UTC"\n')
         for start in range(0, rows, ROWS_PER_FILE):
             ids = np.arange(start, min(start + ROWS_PER_FILE, rows))

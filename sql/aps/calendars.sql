@@ -1,4 +1,4 @@
---! description = "When each work centre works, from yesterday to 60 days ahead; closed periods cut out"
+--! description = "When each work centre, tool and skill works, from yesterday to 60 days ahead; closed periods cut out"
 --! key = ["resource_id", "starts_at"]
 --! clock = "day"
 --! checks = ["ends_at > starts_at"]
@@ -6,6 +6,10 @@ with centers as (
   select w.work_center_id as resource_id, coalesce(w.calendar_id, s.calendar_id) as calendar_id
   from mes.work_centers as w
   left join erp.sites as s on s.site_id = w.site_id
+  union
+  select r.resource_id, coalesce(r.calendar_id, s.calendar_id)
+  from mes.resources as r
+  left join erp.sites as s on s.site_id = r.site_id
 ),
 periods as (
   select c.resource_id, p.starts_at, p.ends_at, p.kind

@@ -3,10 +3,12 @@
 --! checks = ["available_hours >= 0", { expression = "load <= 1.05 or load is null", severity = "warn" }]
 -- An operation is counted where it overlaps the working time, so that a pause over night is no load.
 with windows as (
-  select resource_id, starts_at, ends_at, cast(starts_at as date) as day from aps.calendars
+  select c.resource_id, c.starts_at, c.ends_at, cast(c.starts_at as date) as day, r.capacity
+  from aps.calendars as c
+  join aps.resources as r on r.resource_id = c.resource_id
 ),
 available as (
-  select resource_id, day, sum(extract(epoch from ends_at) - extract(epoch from starts_at)) / 3600 as hours
+  select resource_id, day, sum((extract(epoch from ends_at) - extract(epoch from starts_at)) * capacity) / 3600 as hours
   from windows
   group by resource_id, day
 ),

@@ -51,7 +51,7 @@ timed as (
     o.*,
     cast(ceil(coalesce(
       cast(o.remaining_s as double),
-      cast(o.quantity_left * o.run_s_per_unit as double) / coalesce(c.efficiency, 1) / greatest(1, coalesce(cast(c.capacity as double), 1))
+      cast(o.quantity_left * o.run_s_per_unit as double) / coalesce(c.efficiency, 1)
     )) as bigint) as duration_s
   from operations as o
   left join mes.work_centers as c on c.work_center_id = o.work_center_id
@@ -72,8 +72,10 @@ select
     when t.status = 'started' then cast(to_timestamp_micros(cast(extract(epoch from greatest(now(), t.actual_start)) * 1000000 as bigint) + t.duration_s * 1000000) as timestamp(6) with time zone)
     when t.locked then greatest(t.planned_start, t.planned_end)
   end as fixed_end,
+  -- where the floor has it now, so that a schedule moves only what is worth it
+  case when t.status in ('pending', 'ready') then t.planned_start end as planned_start,
   o.family, case when t.status in ('started', 'paused') then 0 else cast(t.setup_s as bigint) end as setup_s,
-  o.item_id, o.site_id, t.status
+  o.item_id, o.site_id, t.status, t.quantity_left
 from timed as t
 join orders as o on o.work_order_id = t.work_order_id
 left join readiness as r on r.work_order_id = t.work_order_id

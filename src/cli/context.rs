@@ -14,11 +14,12 @@ use super::progress::Bar;
 pub(super) struct Context {
     pub output: Output,
     project: Option<PathBuf>,
+    environment: Option<String>,
 }
 
 impl Context {
-    pub(super) fn new(output: Output, project: Option<PathBuf>) -> Self {
-        Self { output, project }
+    pub(super) fn new(output: Output, project: Option<PathBuf>, environment: Option<String>) -> Self {
+        Self { output, project, environment: environment.filter(|name| !name.is_empty()) }
     }
 
     /// The folder that holds `loopline.toml`.
@@ -39,8 +40,29 @@ impl Context {
         self.project.as_deref()
     }
 
+    /// The project, in the environment that was named.
     pub(super) fn load(&self) -> anyhow::Result<Arc<Project>> {
-        Ok(Arc::new(load(&self.root()?)?))
+        self.load_in(self.environment.as_deref())
+    }
+
+    /// The project in production (`None`) or in an environment.
+    pub(super) fn load_in(&self, environment: Option<&str>) -> anyhow::Result<Arc<Project>> {
+        let project = load(&self.root()?)?;
+        Ok(Arc::new(match environment {
+            Some(name) => project.in_environment(name)?,
+            None => project,
+        }))
+    }
+
+    /// Refuses a command that is about production, or about all environments.
+    pub(super) fn without_environment(&self, command: &str) -> Result<(), CliError> {
+        match &self.environment {
+            Some(name) => {
+                let what = format!("`loopline {command}` does not work in an environment, and \"{name}\" is named");
+                Err(CliError::usage(what, "leave out --env, and unset LOOPLINE_ENV"))
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn hub(&self, access: Access) -> anyhow::Result<Hub> {

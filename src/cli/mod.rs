@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod context;
 mod demo;
+mod environments;
 mod explain;
 mod failure;
 mod format;
@@ -16,7 +17,9 @@ mod maintain;
 mod output;
 mod plan;
 mod progress;
+mod promote;
 mod pull;
+mod replay;
 mod run;
 mod schedules;
 mod schema;
@@ -69,6 +72,9 @@ struct Global {
     /// The project's folder [default: the nearest folder from here upwards that has a loopline.toml]
     #[arg(long, global = true, value_name = "DIR", env = "LOOPLINE_PROJECT", hide_env = true)]
     project: Option<PathBuf>,
+    /// Work in this environment: build what differs into tables of its own, read the rest from production; write to no system
+    #[arg(long, global = true, value_name = "NAME", env = "LOOPLINE_ENV", hide_env = true)]
+    env: Option<String>,
     /// Data as JSON on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -98,6 +104,9 @@ enum Command {
     WhatIf(what_if::Arguments),
     Status(status::Arguments),
     Schedules(schedules::Arguments),
+    Env(environments::Arguments),
+    Promote(promote::Arguments),
+    Replay(replay::Arguments),
     Maintain(maintain::Arguments),
     Schema(schema::Arguments),
     Serve(serve::Arguments),
@@ -111,7 +120,7 @@ pub fn main() -> ExitCode {
         Err(error) => return output::usage(&error),
     };
     let output = Output::new(cli.global.json, cli.global.quiet, cli.global.verbose);
-    let context = Context::new(output.clone(), cli.global.project);
+    let context = Context::new(output.clone(), cli.global.project, cli.global.env);
     // A panic has already been shown by the hook; it must not end with a code that blames the user.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| execute(cli.command, &context)));
     match ended {
@@ -148,6 +157,9 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<Done> {
         Command::Sql(arguments) => sql::run(arguments, context).await,
         Command::Schema(arguments) => schema::run(&arguments, context),
         Command::Maintain(arguments) => maintain::run(&arguments, context).await,
+        Command::Env(arguments) => environments::run(&arguments, context).await,
+        Command::Promote(arguments) => promote::run(&arguments, context).await,
+        Command::Replay(arguments) => replay::run(&arguments, context).await,
         Command::Schedules(arguments) => schedules::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Serve(arguments) => serve::run(&arguments, context).await,

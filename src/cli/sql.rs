@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::base::RunId;
 use crate::model::Reader;
-use crate::pipeline::{Access, PipelineError};
+use crate::pipeline::Access;
 
 use super::Done;
 use super::context::Context;
@@ -41,10 +41,7 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> anyhow::Resu
         _ => read_stdin()?,
     };
     let hub = context.hub(Access::Read).await?;
-    let cut = match arguments.as_of {
-        Some(run) => hub.store.cut_of(RunId(run)).await.map_err(PipelineError::from)?,
-        None => hub.cut().await?,
-    };
+    let cut = hub.cut_of(arguments.as_of.map(RunId)).await?;
     let reader = Reader::new(&hub.project, &hub.store, &cut).await?;
     let bar = context.bar();
     let result = reader.query(&statement, arguments.limit).await;

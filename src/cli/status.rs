@@ -33,9 +33,14 @@ fn text(status: &Status, width: Option<usize>) -> String {
         Some((run, as_of)) => format!("Run {run} is published, as of {}.", minute(as_of)),
         None => "Nothing was published yet: run a pipeline.".into(),
     };
+    let environment = status.environment.as_ref().map(|(name, base)| match base {
+        Some(run) => format!("Environment {name}, on run {run} of production.\n"),
+        None => format!("Environment {name}.\n"),
+    });
+    let published = environment.unwrap_or_default() + &published;
     let mut parts = vec![format!("{published} It is {} in the plant.", minute(status.now))];
     parts.extend(status.refused.as_ref().map(|why| format!("Nothing is written: {why}")));
-    parts.push(systems(status).render(width));
+    parts.extend((!status.systems.is_empty()).then(|| systems(status).render(width)));
     let left_out =
         status.pulls.iter().filter_map(|pull| left_out(&pull.system, &pull.stream, pull.discarded_rows, pull.discarded_values));
     let left_out: Vec<String> = left_out.collect();

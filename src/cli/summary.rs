@@ -119,10 +119,14 @@ fn built(models: &[ModelRun]) -> String {
     let (new, same, skipped) =
         (of(ModelOutcome::Built).count(), of(ModelOutcome::Same).count(), of(ModelOutcome::Skipped).count());
     let mut text = String::new();
+    let copied = of(ModelOutcome::Copied).count();
     let rows: u64 = of(ModelOutcome::Built).map(|model| model.rows).sum();
     let mut parts = vec![format!("{} with new contents ({} rows)", counted(new, "table", "tables"), count(rows))];
     if same > 0 {
         parts.push(format!("{same} computed again with the same contents"));
+    }
+    if copied > 0 {
+        parts.push(format!("{copied} copied"));
     }
     if skipped > 0 {
         parts.push(format!("{skipped} left as they are because nothing they depend on changed"));

@@ -4,6 +4,7 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use clap::Args;
 
+use crate::base::RunId;
 use crate::pipeline::Access;
 
 use super::Done;
@@ -24,11 +25,14 @@ pub(super) struct Arguments {
     /// Only lots that this one contains
     #[arg(long)]
     backward: bool,
+    /// Ask an earlier run's cut, as long as it is kept [default: the last]
+    #[arg(long, value_name = "RUN")]
+    as_of: Option<i64>,
 }
 
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Done> {
     let hub = context.hub(Access::Read).await?;
-    let trace = hub.trace(&arguments.lot).await?;
+    let trace = hub.trace(&arguments.lot, arguments.as_of.map(RunId)).await?;
     let wanted = match (arguments.forward, arguments.backward) {
         (true, _) => Some("forward"),
         (_, true) => Some("backward"),

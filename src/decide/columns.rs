@@ -6,8 +6,8 @@
 use std::fmt;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Date32Array, Decimal128Array, Int64Array, PrimitiveArray, RecordBatch,
-    StringArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, PrimitiveArray,
+    RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit};
@@ -74,6 +74,16 @@ impl<'a> Table<'a> {
         }
         let array = self.cast(name, &array, &DataType::Int64, "bigint")?;
         Ok(Column { table: self, name, array: array.as_primitive::<Int64Type>().clone() })
+    }
+
+    /// True or false.
+    pub fn flag(&'a self, name: &'static str) -> Result<Column<'a, BooleanArray>, DecideError> {
+        let array = self.array(name)?;
+        if !matches!(array.data_type(), DataType::Boolean | DataType::Null) {
+            return Err(self.refuse(name, &array, "boolean"));
+        }
+        let array = self.cast(name, &array, &DataType::Boolean, "boolean")?;
+        Ok(Column { table: self, name, array: array.as_boolean().clone() })
     }
 
     /// Quantities in micro-units, from a decimal of any scale or an integer. More than six decimals that are not zero are an error.
@@ -155,7 +165,14 @@ impl<'a> Table<'a> {
     }
 
     fn array(&self, column: &'static str) -> Result<ArrayRef, DecideError> {
-        self.batch.column_by_name(column).cloned().ok_or_else(|| DecideError::MissingColumn {
+        if let Some(array) = self.batch.column_by_name(column) {
+            return Ok(array.clone());
+        }
+        let optional = self.input.columns.iter().any(|(name, kind)| *name == column && kind.ends_with('?'));
+        if optional || self.batch.num_columns() == 0 {
+            return Ok(new_null_array(&DataType::Null, self.batch.num_rows()));
+        }
+        Err(DecideError::MissingColumn {
             function: self.function,
             input: self.input.name,
             column,
@@ -245,6 +262,13 @@ impl<A: Array> Column<'_, A> {
             column: self.name,
             row: self.table.row(row),
         }
+    }
+}
+
+impl Column<'_, BooleanArray> {
+    /// The value, if there is one.
+    pub fn get(&self, row: usize) -> Option<bool> {
+        self.array.is_valid(row).then(|| self.array.value(row))
     }
 }
 

@@ -14,6 +14,9 @@ mod schedule;
 mod testing;
 mod trace;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -35,6 +38,10 @@ pub trait Decision: Send + Sync {
     }
     /// The tables it takes, in order.
     fn inputs(&self) -> &'static [Input];
+    /// How many of them, from the first on, a call must name.
+    fn inputs_needed(&self) -> usize {
+        self.inputs().len()
+    }
     /// The columns of its result.
     fn schema(&self) -> SchemaRef;
     /// Columns of the result that are a column of an input as it stands: (column, input, the input's column). For lineage; any other may depend on
@@ -42,21 +49,41 @@ pub trait Decision: Send + Sync {
     fn identities(&self) -> &'static [(&'static str, &'static str, &'static str)] {
         &[]
     }
-    /// Decides. `tables` has one batch for each input, with the input's columns by name (more columns are ignored).
+    /// Decides. `tables` has one batch for each input, with the input's columns by name (more columns are ignored); an input that was not named is a
+    /// batch without columns.
     fn decide(&self, tables: &[RecordBatch], context: &Context) -> Result<RecordBatch, DecideError>;
+    /// How many iterations a search took for this result: what [`Context::iterations`] must be to get the same again.
+    fn iterations(&self, _result: &RecordBatch) -> Option<u64> {
+        None
+    }
 }
 
-/// One table that a decision function takes: its name in the docs, and columns with their SQL types (`text`, `date`, `timestamp`, `decimal`, `bigint`).
+/// One table that a decision function takes: its name in the docs, and columns with their SQL types (`text`, `date`, `timestamp`, `decimal`, `bigint`,
+/// `boolean`). A column whose type ends in `?` may be missing, which is as if it were null.
 pub struct Input {
     pub name: &'static str,
     pub columns: &'static [(&'static str, &'static str)],
 }
 
 /// What a decision may know besides its tables.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Context {
     /// The run's instant, cut to the calling model's clock grain.
     pub as_of: Instant,
+    /// Time since the decision began, by which a search knows that its limit is over; none: nothing is limited by time.
+    pub elapsed: Option<Elapsed>,
+    /// Does exactly so many iterations, whatever the budget and the time limit: repeats a decision that was recorded.
+    pub iterations: Option<u64>,
+}
+
+/// A stop watch.
+pub type Elapsed = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+impl Context {
+    /// Decides as of an instant, without a limit in time.
+    pub fn at(as_of: Instant) -> Self {
+        Self { as_of, elapsed: None, iterations: None }
+    }
 }
 
 /// Every decision function.

@@ -3,22 +3,36 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, Schema, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
 use super::quantity::{Date, Units};
 use super::{Context, DecideError, Decision, Input};
 
-/// A batch of an input: one line for each row, cells between `|`, `-` is null. Days are `2026-01-31`, instants `2026-01-31 06:00`.
+/// A batch of an input: one line for each row, cells between `|`, `-` is null. Days are `2026-01-31`, instants `2026-01-31 06:00`. The first line may
+/// name the columns; no line at all is an input that was not named.
 pub fn table(input: &Input, rows: &str) -> RecordBatch {
-    let rows: Vec<Vec<&str>> =
+    let mut rows: Vec<Vec<&str>> =
         rows.lines().filter(|line| !line.trim().is_empty()).map(|line| line.split('|').map(str::trim).collect()).collect();
-    assert!(rows.iter().all(|row| row.len() == input.columns.len()), "{} has {} columns", input.name, input.columns.len());
-    let columns = input.columns.iter().enumerate().map(|(at, (name, kind))| {
+    if rows.is_empty() {
+        return RecordBatch::new_empty(Arc::new(Schema::empty()));
+    }
+    let known = |cell: &str| input.columns.iter().copied().find(|(name, _)| *name == cell);
+    let named: Option<Vec<(&str, &str)>> = rows[0].iter().map(|cell| known(cell)).collect();
+    let columns = match named {
+        Some(named) => {
+            rows.remove(0);
+            named
+        }
+        None => input.columns.to_vec(),
+    };
+    assert!(rows.iter().all(|row| row.len() == columns.len()), "{} has {} columns", input.name, columns.len());
+    let columns = columns.iter().enumerate().map(|(at, (name, kind))| {
         let cells: Vec<Option<&str>> = rows.iter().map(|row| Some(row[at]).filter(|cell| *cell != "-")).collect();
-        (*name, column(kind, &cells))
+        (*name, column(kind.trim_end_matches('?'), &cells))
     });
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap()
 }
@@ -28,6 +42,7 @@ fn column(kind: &str, cells: &[Option<&str>]) -> ArrayRef {
     match kind {
         "text" => Arc::new(each.collect::<StringArray>()),
         "bigint" => Arc::new(each.map(|cell| cell.map(|cell| cell.parse::<i64>().unwrap())).collect::<Int64Array>()),
+        "boolean" => Arc::new(each.map(|cell| cell.map(|cell| cell.parse::<bool>().unwrap())).collect::<BooleanArray>()),
         "date" => Arc::new(each.map(|cell| cell.map(day)).collect::<Date32Array>()),
         "decimal" => {
             let micro = |cell: &str| (cell.parse::<f64>().unwrap() * 1e6).round() as i128;
@@ -48,11 +63,12 @@ pub fn instant(text: &str) -> i64 {
 
 /// A run at midnight of a day.
 pub fn context(as_of: &str) -> Context {
-    Context { as_of: DateTime::from_timestamp_micros(i64::from(day(as_of)) * 86_400_000_000).unwrap() }
+    Context::at(DateTime::from_timestamp_micros(i64::from(day(as_of)) * 86_400_000_000).unwrap())
 }
 
 pub fn decide(decision: &dyn Decision, as_of: &str, tables: &[&str]) -> Result<RecordBatch, DecideError> {
-    let batches: Vec<RecordBatch> = decision.inputs().iter().zip(tables).map(|(input, rows)| table(input, rows)).collect();
+    let rows = tables.iter().copied().chain(std::iter::repeat(""));
+    let batches: Vec<RecordBatch> = decision.inputs().iter().zip(rows).map(|(input, rows)| table(input, rows)).collect();
     let result = decision.decide(&batches, &context(as_of))?;
     assert_eq!(result.schema(), decision.schema());
     Ok(result)

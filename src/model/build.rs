@@ -4,7 +4,7 @@
 //! versions of the decision functions that it calls. What it read is kept with its version (`loopline.inputs`), so that the next run can say
 //! what changed. A node whose rows come out as they were leaves its readers alone. A failed check stops the nodes behind it, not the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -30,7 +30,7 @@ use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
 use super::preview::{kept, pulled};
 use super::table::Files;
-use super::{BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress};
+use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
 use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
 use crate::store::{Batches, Staged, StoreError, TableVersion};
@@ -44,10 +44,14 @@ const WAIT_FACTOR: u32 = 4;
 pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
 pub(super) const INPUTS: &str = "loopline.inputs";
+/// Property: iterations that the search of a decision function did for these rows; a replay does as many.
+pub(super) const ITERATIONS: &str = "loopline.iterations";
 /// Property: hash of the rows; set by the store.
 pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
 pub(super) const DATA: &str = "loopline.data";
+/// Why a table of an environment is not built.
+const AS_PRODUCTION: &str = "as in production";
 /// Property: how long the rows took to make.
 const SECONDS: &str = "loopline.seconds";
 
@@ -141,7 +145,13 @@ impl<'a> Builder<'a> {
     async fn run(&self, wanted: &[usize]) -> Result<Built, ModelError> {
         let took = |table: &TableName| self.context.current.get(table)?.properties.get(SECONDS)?.parse().ok();
         let mut order = Order::new(self.graph, wanted, took);
-        let mut built = Built { staged: vec![], unchanged: BTreeMap::new(), models: vec![], failed_checks: vec![] };
+        let mut built = Built {
+            staged: vec![],
+            unchanged: BTreeMap::new(),
+            as_production: BTreeSet::new(),
+            models: vec![],
+            failed_checks: vec![],
+        };
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < nodes_at_once() {
@@ -167,7 +177,9 @@ impl<'a> Builder<'a> {
     fn record(&self, done: Done, built: &mut Built, total: usize) {
         let Done { at, ready, run, staged, failed_checks } = done;
         let table = &self.graph.nodes[at].table;
-        if let (None, Some(current)) = (&staged, self.context.current.get(table)) {
+        if run.reason == AS_PRODUCTION {
+            built.as_production.insert(table.clone());
+        } else if let (None, Some(current)) = (&staged, self.context.current.get(table)) {
             built.unchanged.insert(table.clone(), current.version);
         }
         built.staged.extend(staged);
@@ -207,13 +219,17 @@ impl<'a> Builder<'a> {
         let fingerprint = Fingerprint::of(self.planner.project, self.graph, node, self.context.as_of, data)?;
         let current = self.context.current.get(&node.table);
         let is_same = |current: &&TableVersion| current.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
+        if let Some(version) = self.beside(node, &fingerprint) {
+            return self.take(at, node, version).await;
+        }
         if let Some(current) = current.filter(|current| !self.context.full && is_same(current)) {
             let (ready, staged, failed_checks) = self.skip(node, current).await?;
             let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, "nothing changed".into());
             run.rows = rows_of(current);
             return Ok(Done { at, ready, run, staged, failed_checks });
         }
-        let before = Fingerprint::parts_of(current.and_then(|current| current.properties.get(INPUTS)));
+        let known = current.or_else(|| self.context.beside.production(&node.table));
+        let before = Fingerprint::parts_of(known.and_then(|known| known.properties.get(INPUTS)));
         let causes = fingerprint.difference(before.as_ref());
         self.progress.started(&node.table);
         let (same, ready, staged, failed_checks, how) = self.construct(node, &fingerprint, &causes).await?;
@@ -222,6 +238,37 @@ impl<'a> Builder<'a> {
         let outcome = if same { ModelOutcome::Same } else { ModelOutcome::Built };
         let mut run = ModelRun::new(&node.table, outcome, reason);
         (run.rows, run.bytes) = (staged.rows, staged.files.iter().map(|file| file.size_bytes).sum());
+        Ok(Done { at, ready, run, staged: Some(staged), failed_checks })
+    }
+
+    /// The version of the node elsewhere that was made from the same; what is current already needs no copy.
+    fn beside(&self, node: &Node, fingerprint: &Fingerprint) -> Option<&TableVersion> {
+        let is_same = |version: &&TableVersion| version.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
+        match &self.context.beside {
+            _ if self.context.full => None,
+            Beside::Nothing => None,
+            Beside::Production(versions) => versions.get(&node.table).filter(is_same),
+            Beside::Tested(_, versions) if self.context.current.get(&node.table).filter(is_same).is_none() => {
+                versions.get(&node.table).filter(is_same)
+            }
+            Beside::Tested(..) => None,
+        }
+    }
+
+    /// Reads a version from elsewhere, or copies it; checks that it has not passed yet run all the same.
+    async fn take(&self, at: usize, node: &Node, version: &TableVersion) -> Result<Done, ModelError> {
+        let mut run = ModelRun::new(&node.table, ModelOutcome::Skipped, AS_PRODUCTION.into());
+        run.rows = rows_of(version);
+        let Beside::Tested(environment, _) = self.context.beside else {
+            let (ready, _, failed_checks) = self.skip(node, version).await?;
+            return Ok(Done { at, ready, run, staged: None, failed_checks });
+        };
+        let mut staged = self.context.store.adopt(self.context.run, environment, version).await?;
+        let copy = TableVersion { files: staged.files.clone(), ..version.clone() };
+        let (ready, restated, failed_checks) = self.skip(node, &copy).await?;
+        staged.properties.extend(restated.into_iter().flat_map(|restated| restated.properties));
+        (run.outcome, run.reason) = (ModelOutcome::Copied, format!("tested in {environment}"));
+        run.bytes = staged.files.iter().map(|file| file.size_bytes).sum();
         Ok(Done { at, ready, run, staged: Some(staged), failed_checks })
     }
 
@@ -304,7 +351,7 @@ impl<'a> Builder<'a> {
     }
 
     /// What the node reads; mapped views are planned here.
-    async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
+    pub(super) async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
         let mut tables = Tables::new();
         for input in &node.inputs {
             tables.insert(input.clone(), self.table(node, input).await?);
@@ -401,7 +448,12 @@ impl<'a> Builder<'a> {
         }
         match lock(&cause).take() {
             Some(error) => Err(failed(error)),
-            None => Ok(staged?),
+            None => {
+                let mut staged = staged?;
+                let iterations = function::iterations(&physical).map(|done| (ITERATIONS.to_owned(), done.to_string()));
+                staged.properties.extend(iterations);
+                Ok(staged)
+            }
         }
     }
 }
@@ -434,7 +486,7 @@ pub(super) fn operator(error: &DataFusionError) -> String {
     named.unwrap_or("an operator").to_owned()
 }
 
-fn is_memory(error: &DataFusionError) -> bool {
+pub(super) fn is_memory(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 

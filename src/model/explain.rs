@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::meter::{Meter, counted, spilled_bytes};
 use super::plan::{Planned, Planner};
 use super::preview::Versions;
-use super::{BuildContext, Graph, ModelError, ModelRun, Progress};
+use super::{Beside, BuildContext, Graph, ModelError, Quiet};
 use crate::base::time::Instant;
 use crate::base::{RunId, TableName};
 use crate::project::Project;
@@ -78,15 +78,12 @@ pub async fn explain(
     versions: Versions,
     request: &ExplainRequest<'_>,
 ) -> Result<Explanation, ModelError> {
-    struct Quiet;
-    impl Progress for Quiet {
-        fn model(&self, _: &ModelRun, _: usize, _: usize) {}
-    }
     let position = *graph.closure(std::slice::from_ref(request.table))?.last().unwrap_or(&0);
     let node = &graph.nodes[position];
-    let Versions { pinned, current } = versions;
+    let (current, pinned) = (versions.readable(), versions.pinned);
     let memory_limit_bytes = project.memory_limit_bytes;
-    let context = BuildContext { store, run: RunId(0), as_of: request.as_of, pinned, current, memory_limit_bytes, full: false };
+    let (as_of, beside) = (request.as_of, Beside::Nothing);
+    let context = BuildContext { store, run: RunId(0), as_of, pinned, current, memory_limit_bytes, full: false, beside };
     let engine = Engine::new(store.object_store(), memory_limit_bytes)?;
     let planner = Planner { project, engine: &engine, as_of: request.as_of };
     let builder = Builder::new(planner, graph, &context, &Quiet);

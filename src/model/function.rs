@@ -1,10 +1,12 @@
 //! Decision functions as table functions: `select * from mrp('scm.demand', …)`.
 //!
 //! The tables are named in text and looked up among those that the statement reads; their columns are checked when the statement is planned. The
-//! function runs once, on a thread of its own, when all its inputs were read; inputs and result are counted in the memory pool.
+//! function runs once, on a thread of its own, when all its inputs were read; inputs and result are counted in the memory pool. Its searches get a
+//! stop watch that is over when nobody waits for the result any more, and how many iterations they did is a metric of the plan.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -20,6 +22,7 @@ use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream, collect,
@@ -28,7 +31,7 @@ use datafusion::physical_plan::{
 use super::engine::Tables;
 use super::types::sql_name;
 use crate::base::{TableName, nearest};
-use crate::decide::{Context, Decision, Input};
+use crate::decide::{self, Context, Decision, Input};
 
 /// A table that does not have what a decision function needs.
 #[derive(Debug, thiserror::Error)]
@@ -56,15 +59,21 @@ impl DecisionFunction {
         DataFusionError::External(Box::new(InputError { function: self.decision.name(), input, what, hint }))
     }
 
-    /// The plan that yields the input's columns, as the types that it asks for.
-    fn input(&self, input: &Input, argument: &Expr) -> Result<LogicalPlan> {
+    /// The plan that yields the input's columns, as the types that it asks for; none of them for an input that is not named.
+    fn input(&self, input: &Input, argument: Option<&Expr>) -> Result<LogicalPlan> {
+        let argument = match argument {
+            None | Some(Expr::Literal(ScalarValue::Null, _)) => return LogicalPlanBuilder::empty(false).build(),
+            Some(argument) => argument,
+        };
         let name =
             text(argument).ok_or_else(|| self.refuse(input.name, format!("{argument} is not the name of a table"), None))?;
         let table: TableName = name.parse().map_err(|what| self.refuse(input.name, what, None))?;
         let provider = self.tables.get(&table).ok_or_else(|| self.refuse(input.name, format!("unknown table {table}"), None))?;
         let plan = LogicalPlanBuilder::scan(table.to_string(), provider_as_source(provider.clone()), None)?;
         let schema = provider.schema();
-        let columns = input.columns.iter().map(|(column, sql_type)| {
+        let given = |column: &str, sql_type: &str| schema.column_with_name(column).is_some() || !sql_type.ends_with('?');
+        let columns = input.columns.iter().filter(|(column, sql_type)| given(column, sql_type)).map(|(column, sql_type)| {
+            let sql_type = sql_type.trim_end_matches('?');
             let Some((_, field)) = schema.column_with_name(column) else {
                 let near = nearest(column, schema.fields().iter().map(|field| field.name().as_str()));
                 let hint =
@@ -116,16 +125,22 @@ impl fmt::Debug for DecisionFunction {
 
 impl TableFunctionImpl for DecisionFunction {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
-        let inputs = self.decision.inputs();
-        if args.exprs().len() != inputs.len() {
-            let names: Vec<_> = inputs.iter().map(|input| format!("'{}'", input.name)).collect();
-            let what = format!("{} are needed, {} named", inputs.len(), args.exprs().len());
-            let hint = format!("{}({})", self.decision.name(), names.join(", "));
+        let (inputs, needed, args) = (self.decision.inputs(), self.decision.inputs_needed(), args.exprs());
+        let named = args.iter().filter(|argument| !matches!(argument, Expr::Literal(ScalarValue::Null, _))).count();
+        let absent =
+            args[..needed.min(args.len())].iter().any(|argument| matches!(argument, Expr::Literal(ScalarValue::Null, _)));
+        if !(needed..=inputs.len()).contains(&args.len()) || absent {
+            let names = inputs.iter().enumerate().map(|(at, input)| match at < needed {
+                true => format!("'{}'", input.name),
+                false => format!("[{} => '…']", input.name),
+            });
+            let most = if inputs.len() > needed { format!(" to {}", inputs.len()) } else { String::new() };
+            let what = format!("{needed}{most} are needed, {named} named");
+            let hint = format!("{}({})", self.decision.name(), names.collect::<Vec<_>>().join(", "));
             return Err(self.refuse("tables", what, Some(hint)));
         }
-        let plans =
-            inputs.iter().zip(args.exprs()).map(|(input, argument)| self.input(input, argument)).collect::<Result<_>>()?;
-        Ok(Arc::new(DecisionTable { decision: self.decision.clone(), inputs: plans, context: self.context }))
+        let plans = inputs.iter().enumerate().map(|(at, input)| self.input(input, args.get(at))).collect::<Result<_>>()?;
+        Ok(Arc::new(DecisionTable { decision: self.decision.clone(), inputs: plans, context: self.context.clone() }))
     }
 }
 
@@ -173,7 +188,7 @@ impl TableProvider for DecisionTable {
         for input in &self.inputs {
             children.push(state.create_physical_plan(input).await?);
         }
-        Ok(Arc::new(DecisionExec::new(self.decision.clone(), self.context, children, projection.cloned())?))
+        Ok(Arc::new(DecisionExec::new(self.decision.clone(), self.context.clone(), children, projection.cloned())?))
     }
 }
 
@@ -184,6 +199,22 @@ struct DecisionExec {
     children: Vec<Arc<dyn ExecutionPlan>>,
     projection: Option<Vec<usize>>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+/// Name of the metric that counts a search's iterations.
+const ITERATIONS: &str = "iterations";
+
+/// How many iterations the decision functions of a plan did that has run; `None` if none of them searches.
+pub(super) fn iterations(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
+    let own = plan.metrics().and_then(|metrics| metrics.sum_by_name(ITERATIONS)).map(|sum| sum.as_usize() as u64);
+    plan.children().into_iter().filter_map(iterations).chain(own).reduce(|sum, one| sum + one)
+}
+
+/// A stop watch for a search; it shows the end of time when `wanted` is gone.
+fn stop_watch(wanted: &Arc<()>) -> decide::Elapsed {
+    let (begun, wanted) = (Instant::now(), Arc::downgrade(wanted));
+    Arc::new(move || if wanted.strong_count() == 0 { Duration::MAX } else { begun.elapsed() })
 }
 
 impl DecisionExec {
@@ -203,7 +234,8 @@ impl DecisionExec {
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Ok(Self { decision, context, children, projection, properties: Arc::new(properties) })
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Self { decision, context, children, projection, properties: Arc::new(properties), metrics })
     }
 }
 
@@ -244,12 +276,16 @@ impl ExecutionPlan for DecisionExec {
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(self.decision.clone(), self.context, children, self.projection.clone())?))
+        Ok(Arc::new(Self::new(self.decision.clone(), self.context.clone(), children, self.projection.clone())?))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
     }
 
     fn execute(&self, _partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (decision, context, projection) = (self.decision.clone(), self.context, self.projection.clone());
-        let children = self.children.clone();
+        let (decision, mut context, projection) = (self.decision.clone(), self.context.clone(), self.projection.clone());
+        let (children, metrics) = (self.children.clone(), self.metrics.clone());
         let batch = async move {
             let memory = MemoryConsumer::new(format!("decision function {}", decision.name())).register(task.memory_pool());
             let mut tables = Vec::with_capacity(children.len());
@@ -260,10 +296,17 @@ impl ExecutionPlan for DecisionExec {
                 memory.try_grow(2 * batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>())?;
                 tables.push(concat_batches(&schema, &batches)?);
             }
-            let decided = tokio::task::spawn_blocking(move || decision.decide(&tables, &context)).await;
+            let wanted = Arc::new(());
+            context.elapsed = Some(stop_watch(&wanted));
+            let search = decision.clone();
+            let decided = tokio::task::spawn_blocking(move || search.decide(&tables, &context)).await;
+            drop(wanted);
             let result = decided
                 .map_err(|panic| DataFusionError::ExecutionJoin(Box::new(panic)))?
                 .map_err(|error| DataFusionError::External(Box::new(error)))?;
+            if let Some(iterations) = decision.iterations(&result) {
+                MetricBuilder::new(&metrics).global_counter(ITERATIONS).add(usize::try_from(iterations).unwrap_or(usize::MAX));
+            }
             memory.try_grow(result.get_array_memory_size())?;
             match projection {
                 Some(columns) => Ok(result.project(&columns)?),

@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod checked;
 mod contract;
+mod deviation;
 mod engine;
 mod error;
 mod evaluate;
@@ -19,8 +20,10 @@ mod lineage;
 mod message;
 mod meter;
 mod order;
+mod past;
 mod plan;
 mod preview;
+mod replay;
 mod runs_table;
 mod select;
 mod session;
@@ -32,7 +35,7 @@ mod tests;
 mod types;
 mod what_if;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 
@@ -41,6 +44,7 @@ use crate::base::{RunId, TableName};
 use crate::store::{Staged, Store, TableVersion};
 
 pub use build::build;
+pub use deviation::Deviation;
 pub use error::ModelError;
 pub use evaluate::evaluate;
 pub use explain::{ExplainRequest, Explanation, Operator, explain};
@@ -48,6 +52,7 @@ pub use fingerprint::Cause;
 pub use graph::{Graph, Node, NodeKind};
 pub use lineage::{Branch, ColumnLineage, ColumnName, How, Lineage, TableKind, TableLineage, Way};
 pub use preview::{Action, TablePreview, Versions, changed, preview};
+pub use replay::{ReplayOutcome, Replayed, has_same_definition, replay, why_it_differs};
 pub use runs_table::model_runs_batch;
 pub use select::select;
 pub use session::Reader;
@@ -66,6 +71,28 @@ pub struct BuildContext<'a> {
     pub memory_limit_bytes: usize,
     /// Builds every wanted node whole, also those whose inputs did not change.
     pub full: bool,
+    pub beside: Beside<'a>,
+}
+
+/// Tables elsewhere that a build may use instead of making its own: those with the same fingerprint.
+#[derive(Default)]
+pub enum Beside<'a> {
+    #[default]
+    Nothing,
+    /// A build of an environment: what is as in production is read from there.
+    Production(BTreeMap<TableName, TableVersion>),
+    /// A promotion: what the environment of this name tested is copied.
+    Tested(&'a str, BTreeMap<TableName, TableVersion>),
+}
+
+impl Beside<'_> {
+    /// Production's version, under an environment.
+    fn production(&self, table: &TableName) -> Option<&TableVersion> {
+        match self {
+            Self::Production(versions) => versions.get(table),
+            Self::Nothing | Self::Tested(..) => None,
+        }
+    }
 }
 
 /// What a build made; nothing of it is visible before `Store::publish`.
@@ -74,6 +101,8 @@ pub struct Built {
     pub staged: Vec<Staged>,
     /// Tables that stay at their version.
     pub unchanged: BTreeMap<TableName, u64>,
+    /// Of an environment: tables that are as in production.
+    pub as_production: BTreeSet<TableName>,
     pub models: Vec<ModelRun>,
     pub failed_checks: Vec<FailedCheck>,
 }
@@ -120,6 +149,8 @@ pub enum ModelOutcome {
     /// Built, and its rows are the same as before: what reads it need not be built.
     Same,
     Skipped,
+    /// Taken over from the environment that it was tested in.
+    Copied,
     /// It could not be built; the reason says why.
     Failed,
 }
@@ -146,4 +177,11 @@ pub trait Progress: Send + Sync {
     fn started(&self, _table: &TableName) {}
     /// A table is done, or failed; `done` of `total` are.
     fn model(&self, run: &ModelRun, done: usize, total: usize);
+}
+
+/// Shows nothing.
+struct Quiet;
+
+impl Progress for Quiet {
+    fn model(&self, _: &ModelRun, _: usize, _: usize) {}
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use serde::Serialize;
 
-use super::build::{CONTENT, DATA, INPUTS};
+use super::build::{CONTENT, DATA, FINGERPRINT, INPUTS};
 use super::fingerprint::{Cause, Fingerprint};
 use super::graph::NodeKind;
 use super::{Graph, ModelError, check};
@@ -18,6 +18,15 @@ use crate::store::TableVersion;
 pub struct Versions {
     pub pinned: BTreeMap<TableName, TableVersion>,
     pub current: BTreeMap<TableName, TableVersion>,
+    /// Production's, under an environment.
+    pub production: BTreeMap<TableName, TableVersion>,
+}
+
+impl Versions {
+    /// What is read where nothing is built: an environment's own, else production's.
+    pub fn readable(&self) -> BTreeMap<TableName, TableVersion> {
+        self.production.iter().chain(&self.current).map(|(table, version)| (table.clone(), version.clone())).collect()
+    }
 }
 
 /// What would become of one table.
@@ -54,7 +63,8 @@ pub fn preview(
     let mut known: BTreeMap<&TableName, Option<String>> = BTreeMap::new();
     let mut tables = vec![];
     for node in graph.closure(targets)?.into_iter().map(|at| &graph.nodes[at]).filter(|node| node.kind != NodeKind::Mapped) {
-        let current = versions.current.get(&node.table);
+        let production = versions.production.get(&node.table);
+        let current = versions.current.get(&node.table).or(production);
         let before = Fingerprint::parts_of(current.and_then(|current| current.properties.get(INPUTS)));
         let mut open = vec![];
         let data = |_: &_, input: &TableName| {
@@ -68,7 +78,10 @@ pub fn preview(
             })
         };
         let Ok(fingerprint) = Fingerprint::of(project, graph, node, as_of, data);
-        let causes = fingerprint.difference(before.as_ref());
+        let is_production = |version: &&TableVersion| version.properties.get(FINGERPRINT) == Some(&fingerprint.hash());
+        let as_production = production.filter(|version| open.is_empty() && is_production(version));
+        let current = as_production.or(current);
+        let causes = if as_production.is_some() { vec![] } else { fingerprint.difference(before.as_ref()) };
         let is_checked = |current: &TableVersion| {
             let rules = check::rules(project, node, &current.schema);
             // What is not known yet counts as changed.

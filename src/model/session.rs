@@ -21,8 +21,9 @@ use super::message::problem;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema, select};
 use super::statement::{Names, bind_clock, parse};
 use super::table::Files;
-use super::{Graph, ModelError, runs_table};
-use crate::base::{TableName, nearest};
+use super::{Graph, ModelError, past, runs_table};
+use crate::base::time::Instant;
+use crate::base::{RunId, TableName, nearest};
 use crate::project::Project;
 use crate::store::{Cut, Store, pulls_schema};
 
@@ -47,9 +48,17 @@ impl<'a> Reader<'a> {
         Ok(Self { project, store, cut: cut.clone(), engine, opened: Mutex::default() })
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn as_of(&self) -> Instant {
+        self.cut.as_of
+    }
+
     /// Every table that can be read, by name.
     pub fn tables(&self) -> Vec<TableName> {
-        let mut names: BTreeMap<TableName, ()> = self.cut.tables.keys().map(|table| (table.clone(), ())).collect();
+        let mut names: BTreeMap<TableName, ()> = self.cut.names().into_iter().map(|table| (table.clone(), ())).collect();
         names.extend(["cuts", "changes", "pulls", "model_runs"].map(|name| (TableName::new("system", name), ())));
         // Without them a listing is still right about everything else.
         names.extend(self.store.kept_tables().unwrap_or_default().into_iter().map(|table| (table, ())));
@@ -124,11 +133,11 @@ impl<'a> Reader<'a> {
     /// The union of a contract's maps over the pulled tables of the cut, as the run saw it.
     async fn view(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
         let graph = Graph::new(self.project).map_err(first)?;
-        let node = graph.node(table).ok_or_else(|| self.unknown(table, line))?;
+        let node = graph.node(table).ok_or_else(|| self.unknown(self.cut.run, table, line))?;
         let mut raw = Tables::new();
         for input in &node.inputs {
             let provider = match input.name.strip_suffix("__deleted") {
-                Some(live) if !self.cut.tables.contains_key(input) => {
+                Some(live) if !self.cut.has(input) => {
                     let live = self.stored(&TableName::new(&input.schema, live), line).await?;
                     Arc::new(Files::new(deleted_schema(&live.schema()), vec![]))
                 }
@@ -140,8 +149,13 @@ impl<'a> Reader<'a> {
     }
 
     async fn stored(&self, table: &TableName, line: usize) -> Result<Arc<dyn TableProvider>, ModelError> {
-        let version = match self.cut.tables.get(table) {
-            Some(version) => Some(self.store.at(table, *version).await?),
+        if let Some((table, run)) = past::split(table) {
+            let cut = self.store.cut_of(run).await?;
+            let version = self.store.version_of(&cut, &table).await?;
+            return version.map(|version| Arc::new(Files::of(&version)) as _).ok_or_else(|| self.unknown(run, &table, line));
+        }
+        let version = match self.store.version_of(&self.cut, table).await? {
+            Some(version) => Some(version),
             None if matches!(table.schema.as_str(), "system" | "checks") => self.store.latest(table).await?,
             None => None,
         };
@@ -154,17 +168,17 @@ impl<'a> Reader<'a> {
                 let none = none.map_err(|error| ModelError::Engine { source: Box::new(error.into()) })?;
                 Ok(Arc::new(Files::new(none.schema(), vec![])))
             }
-            None => Err(self.unknown(table, line)),
+            None => Err(self.unknown(self.cut.run, table, line)),
         }
     }
 
-    fn unknown(&self, table: &TableName, line: usize) -> ModelError {
+    fn unknown(&self, run: RunId, table: &TableName, line: usize) -> ModelError {
         let names: Vec<String> = self.tables().iter().map(ToString::to_string).collect();
         let hint = match nearest(&table.to_string(), names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean {near}?"),
             None => "select table_schema, table_name from information_schema.tables lists what there is".into(),
         };
-        query_error(Problem::new(line, format!("run {} made no table {table}", self.cut.run), Some(hint)))
+        query_error(Problem::new(line, format!("run {run} made no table {table}"), Some(hint)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! One parsed `select`: which tables it reads, whether it looks at the clock; bare names of streams and the clock are bound here, in the syntax tree,
 //! so that the planner sees only tables and literals and line numbers stay those of the file.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use chrono::{Datelike, DurationRound, SubsecRound, TimeDelta, Timelike};
@@ -16,9 +16,10 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::error::Problem;
 use super::message::{first_line, syntax_problem};
+use super::past;
 use crate::base::time::Instant;
-use crate::base::{TableName, nearest};
-use crate::decide;
+use crate::base::{RunId, TableName, nearest};
+use crate::decide::{self, Input};
 use crate::project::Grain;
 
 /// How deep a statement may nest; the parser and the planner are recursive.
@@ -71,12 +72,13 @@ pub(super) enum Names<'a> {
 
 /// Reads exactly one `select` out of `text`.
 pub(super) fn parse(text: &str, names: &Names, repeatable: bool) -> Result<Select, Vec<Problem>> {
-    let (mut statement, normal) = parse_one(text).map_err(|problem| vec![problem])?;
+    let (text, past) = past::take(text);
+    let (mut statement, normal) = parse_one(&text).map_err(|problem| vec![problem])?;
     let mut resolver =
-        Resolver { names, repeatable, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
+        Resolver { names, repeatable, past, frames: vec![], reads: vec![], clock: None, decisions: vec![], problems: vec![] };
     let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut resolver);
     let Resolver { reads, clock, decisions, mut problems, .. } = resolver;
-    let first = first_line(text);
+    let first = first_line(&text);
     problems.iter_mut().for_each(|problem| problem.line = problem.line.max(first));
     if problems.is_empty() { Ok(Select { statement, normal, reads, clock, decisions }) } else { Err(problems) }
 }
@@ -143,6 +145,8 @@ struct Frame {
 struct Resolver<'a> {
     names: &'a Names<'a>,
     repeatable: bool,
+    /// Tables of earlier runs.
+    past: BTreeMap<past::Place, RunId>,
     frames: Vec<Frame>,
     reads: Vec<Read>,
     clock: Option<usize>,
@@ -174,7 +178,7 @@ impl VisitorMut for Resolver<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, args: Some(args), .. } => self.function(name, &args.args),
+            TableFactor::Table { name, args: Some(args), .. } => self.function(name, &mut args.args),
             TableFactor::Function { name, args, .. } => self.function(name, args),
             TableFactor::Table { name, alias, .. } => self.table(name, alias),
             TableFactor::TableFunction { expr, .. } => {
@@ -223,6 +227,9 @@ impl Resolver<'_> {
                 let hint = Some("a map reads the streams of its own system, by their bare name: from stream_name".into());
                 self.problems.push(Problem::new(line_of(schema), format!("{name} is not for maps"), hint));
             }
+            [schema, table] if let Some(run) = self.past.get(&(schema.span.start.line, schema.span.start.column)).copied() => {
+                self.past(name, alias, (schema.clone(), table.clone()), run);
+            }
             [schema, table] => self.read(TableName::new(normalised(schema), normalised(table)), line_of(schema)),
             [first, ..] => {
                 let hint = Some("a table's name has two parts: schema.name".into());
@@ -230,6 +237,19 @@ impl Resolver<'_> {
             }
             [] => {}
         }
+    }
+
+    fn past(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>, (schema, ident): (Ident, Ident), run: RunId) {
+        let (table, line) = (TableName::new(normalised(&schema), normalised(&ident)), line_of(&schema));
+        if self.repeatable {
+            let hint = Some("a model reads what its own run has; ask for other runs with `loopline sql`".into());
+            self.problems.push(Problem::new(line, format!("{table} version as of {run} is for queries"), hint));
+            return;
+        }
+        let past = past::name(&table, run);
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident, columns: vec![], at: None });
+        *name = named(&past, &schema);
+        self.read(past, line);
     }
 
     fn bare(&mut self, name: &mut ObjectName, alias: &mut Option<TableAlias>, ident: Ident) {
@@ -253,13 +273,11 @@ impl Resolver<'_> {
         let table = TableName::new("raw", format!("{system}__{bare}"));
         // Columns may be qualified with the stream's name; it becomes the alias.
         alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident.clone(), columns: vec![], at: None });
-        let part =
-            |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: ident.span });
-        *name = ObjectName(vec![part(&table.schema), part(&table.name)]);
+        *name = named(&table, &ident);
         self.read(table, line);
     }
 
-    fn function(&mut self, name: &ObjectName, args: &[FunctionArg]) {
+    fn function(&mut self, name: &ObjectName, args: &mut Vec<FunctionArg>) {
         let Some(ident) = name.0.first().and_then(|part| part.as_ident()) else { return };
         let (function, line) = (normalised(ident), line_of(ident));
         let decisions = decide::all();
@@ -267,7 +285,11 @@ impl Resolver<'_> {
             if args.iter().any(|arg| !matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !is_query(expr))) {
                 self.problems.push(Problem::new(line, format!("{function} takes values, not queries"), None));
             }
-        } else if decisions.iter().any(|decision| decision.name() == function) && name.0.len() == 1 {
+        } else if let Some(decision) = decisions.iter().find(|decision| decision.name() == function && name.0.len() == 1) {
+            match positional(decision.inputs(), std::mem::take(args)) {
+                Ok(placed) => *args = placed,
+                Err((what, hint)) => return self.problems.push(Problem::new(line, format!("{function}: {what}"), hint)),
+            }
             self.decision(&function, line, args);
         } else {
             let known: Vec<_> = decisions.iter().map(|decision| decision.name()).chain(PURE_TABLE_FUNCTIONS).collect();
@@ -280,7 +302,7 @@ impl Resolver<'_> {
     }
 
     fn decision(&mut self, function: &str, line: usize, args: &[FunctionArg]) {
-        for (position, arg) in args.iter().enumerate() {
+        for (position, arg) in args.iter().enumerate().filter(|(_, arg)| **arg != absent()) {
             match table_argument(arg) {
                 Some(Ok(table)) => self.read(table, line),
                 Some(Err(what)) => {
@@ -300,6 +322,47 @@ impl Resolver<'_> {
         }
         self.decisions.push(function.to_owned());
     }
+}
+
+/// The name of `table` where the statement has `place`.
+fn named(table: &TableName, place: &Ident) -> ObjectName {
+    let part = |value: &str| ObjectNamePart::Identifier(Ident { value: value.into(), quote_style: Some('"'), span: place.span });
+    ObjectName(vec![part(&table.schema), part(&table.name)])
+}
+
+/// Named arguments, `input => 'schema.table'`, at the places of their inputs; null where one before them is not given. Otherwise what is wrong, and a hint.
+fn positional(inputs: &[Input], args: Vec<FunctionArg>) -> Result<Vec<FunctionArg>, (String, Option<String>)> {
+    let mut placed: Vec<Option<FunctionArg>> = vec![];
+    let mut named = false;
+    for arg in args {
+        let (at, arg) = match arg {
+            FunctionArg::Named { name, arg, .. } => {
+                named = true;
+                let name = normalised(&name);
+                let names = || inputs.iter().map(|input| input.name);
+                let at = names().position(|input| input == name).ok_or_else(|| {
+                    let hint = match nearest(&name, names()) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("it takes: {}", names().collect::<Vec<_>>().join(", ")),
+                    };
+                    (format!("unknown input {name}"), Some(hint))
+                })?;
+                (at, FunctionArg::Unnamed(arg))
+            }
+            arg if named => return Err((format!("{arg} comes after a named input"), Some("name it too".into()))),
+            arg => (placed.len(), arg),
+        };
+        placed.resize(placed.len().max(at + 1), None);
+        if placed[at].replace(arg).is_some() {
+            return Err((format!("input {} is given twice", inputs[at].name), None));
+        }
+    }
+    Ok(placed.into_iter().map(|arg| arg.unwrap_or_else(absent)).collect())
+}
+
+/// The argument for an input that is not given.
+fn absent() -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(Value::Null.into())))
 }
 
 fn is_query(expr: &Expr) -> bool {

@@ -65,10 +65,6 @@ impl Files {
         Self::new(version.schema.clone(), version.files.clone())
     }
 
-    pub fn schema_of(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
     }

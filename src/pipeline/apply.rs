@@ -16,6 +16,7 @@ impl Hub {
     /// Sends what is approved, pulls what was written, confirms.
     pub async fn apply(&self, options: &RunOptions<'_>) -> Result<WriteSummary, PipelineError> {
         self.lease()?;
+        self.may("write")?;
         let _busy = self.busy.lock().await;
         let as_of = options.as_of.map_or_else(|| self.now(), Ok)?;
         let run = self.store.control.start_run("apply", as_of)?;
@@ -65,6 +66,7 @@ impl Hub {
 
     /// Plans the reverse of confirmed changes; `by` is the person's name. Sent by the next apply or run, once approved.
     pub async fn undo(&self, ids: &[ChangeId], by: &str) -> Result<Undone, PipelineError> {
+        self.may("write")?;
         let cut = self.cut().await?;
         Ok(self.writeback().undo(cut.run, ids, by).await?)
     }
@@ -73,6 +75,7 @@ impl Hub {
     /// not be looked at.
     pub async fn recover(&self, options: &RunOptions<'_>) -> Result<Recovered, PipelineError> {
         let lease = self.lease()?;
+        self.may("write")?;
         let _busy = self.busy.lock().await;
         options.go_on()?;
         let cut = self.cut().await?;

@@ -30,6 +30,10 @@ pub enum PipelineError {
     Cron { cron: String, what: String },
     #[error("pipeline \"{pipeline}\" has no schedule")]
     NoSchedule { pipeline: String, file: PathBuf },
+    #[error("environment \"{environment}\" does not {what}")]
+    NotHere { what: &'static str, environment: String },
+    #[error("environment \"{environment}\" ran another statement of {}", tables.join(", "))]
+    Untested { environment: String, tables: Vec<String> },
     #[error("this needs the store's writer lease, and the hub was opened for reading")]
     ReadOnly,
     #[error("nothing was published yet")]
@@ -62,6 +66,10 @@ impl Diagnose for PipelineError {
             Self::Unknown { hint, .. } => hint.clone(),
             Self::Clock { .. } => Some("it holds one RFC 3339 instant, e.g. 2026-03-02T06:00:00Z".into()),
             Self::Cron { .. } => Some("six fields, seconds first: \"0 0 5 * * Mon-Fri\"".into()),
+            Self::NotHere { what, environment } => Some(format!(
+                "it works with what production pulled; to let it: [env.{environment}] {what} = true in loopline.toml"
+            )),
+            Self::Untested { environment, .. } => Some(format!("build it there first: loopline build --env {environment}")),
             Self::NoSchedule { file, .. } => Some(format!("give it one in {}: schedule = {{ cron = … }}", file.display())),
             Self::NoCut => Some("run a pipeline first: `loopline run`".into()),
             Self::ReadOnly | Self::Cancelled | Self::Task(_) => None,

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::Mutex;
 
-use crate::base::nearest;
 use crate::base::time::{self, Instant};
+use crate::base::{RunId, nearest};
 use crate::model::{Graph, Reader};
 use crate::project::{Pipeline, Project};
 use crate::store::{Cut, Lease, Store};
@@ -15,6 +15,7 @@ use crate::writeback::Writeback;
 
 use super::live::Live;
 use super::progress::{Cancel, Progress};
+use super::promote::known_environment;
 use super::{PipelineError, Silent};
 
 /// Whether a hub may commit to the store and write to systems.
@@ -30,7 +31,7 @@ pub enum Access {
 pub struct Hub {
     pub project: Arc<Project>,
     pub store: Store,
-    lease: Option<Lease>,
+    pub(super) lease: Option<Lease>,
     /// Held by whatever writes, so that runs of one process never overlap.
     pub(super) busy: Mutex<()>,
     pub(super) live: Live,
@@ -65,6 +66,10 @@ impl RunOptions<'_> {
 
 impl Hub {
     pub async fn open(project: Arc<Project>, access: Access) -> Result<Self, PipelineError> {
+        if let (Access::Read, Some(environment)) = (access, &project.environment) {
+            // Looking for what is not there must not make it.
+            known_environment(&Store::environments_beside(&project).await?, &environment.name)?;
+        }
         let store = Store::open(&project).await?;
         let lease = match access {
             Access::Read => None,
@@ -101,6 +106,14 @@ impl Hub {
     /// The last complete cut.
     pub async fn cut(&self) -> Result<Cut, PipelineError> {
         self.store.cut().await?.ok_or(PipelineError::NoCut)
+    }
+
+    /// The cut of a run, as long as it is kept; the last complete one for `None`.
+    pub async fn cut_of(&self, run: Option<RunId>) -> Result<Cut, PipelineError> {
+        match run {
+            Some(run) => Ok(self.store.cut_of(run).await?),
+            None => self.cut().await,
+        }
     }
 
     pub(super) fn lease(&self) -> Result<&Lease, PipelineError> {

@@ -13,8 +13,8 @@ use super::preview::{latest, versions};
 use super::pull::raw_table;
 use super::{Hub, PipelineError};
 
-/// A table that a run must not lose from the cut although it does not build it.
-const PULLED: &str = "raw";
+/// The schema of pulled rows: a run must not lose them from the cut although it does not build them.
+pub(super) const PULLED: &str = "raw";
 
 /// The tables that a pipeline builds: what it names, the contracts of what it pulls, the write maps of what it writes.
 ///

@@ -10,7 +10,7 @@ impl Hub {
     /// The lineage of every column, over the columns of what was pulled so far.
     pub async fn lineage(&self) -> Result<Lineage, PipelineError> {
         let graph = self.graph()?;
-        let raw: BTreeMap<_, _> = self.pin().await?.into_iter().map(|(table, version)| (table, version.schema)).collect();
+        let raw: BTreeMap<_, _> = self.readable().await?.into_iter().map(|(table, version)| (table, version.schema)).collect();
         Ok(Lineage::new(&self.project, graph, &raw).await?)
     }
 }

@@ -16,6 +16,7 @@ mod checks;
 mod cursor;
 mod error;
 mod exact;
+mod ground;
 mod hub;
 mod inputs;
 mod lineage;
@@ -24,7 +25,9 @@ mod maintain;
 mod omitted;
 mod preview;
 mod progress;
+mod promote;
 mod pull;
+mod replay;
 mod report;
 mod run;
 pub mod schedule;
@@ -37,7 +40,9 @@ pub use hub::{Access, Hub, RunOptions};
 pub use live::LiveRun;
 pub use maintain::{MaintenanceReport, TableUpkeep, Upkeep};
 pub use progress::{Cancel, Progress, Silent, Stage};
+pub use promote::{EnvironmentView, TableDifference};
 pub use pull::{Flow, Verification};
+pub use replay::ReplayReport;
 pub use report::{
     CheckReport, PullReport, RunReport, StageTime, StreamCheck, StreamPull, SystemPull, VerifyReport, WriteSummary,
 };

@@ -13,7 +13,7 @@ use super::inputs::targets;
 use super::{Hub, PipelineError};
 
 /// Snapshots opened at the same time.
-const SNAPSHOTS_AT_ONCE: usize = 16;
+pub(super) const SNAPSHOTS_AT_ONCE: usize = 16;
 
 impl Hub {
     /// What a run of `pipeline` would do with its tables if its pull brought nothing new.
@@ -32,7 +32,7 @@ impl Hub {
 
     /// What a build of `table` would do, and how its statement would run over the published tables.
     pub async fn explain(&self, table: &TableName, analyze: bool) -> Result<(TablePreview, Explanation), PipelineError> {
-        let (graph, as_of) = (self.graph()?, self.now()?);
+        let (graph, as_of) = (self.graph()?, self.instant(None).await?);
         let versions = self.versions(graph).await?;
         let previews = model::preview(&self.project, graph, std::slice::from_ref(table), as_of, &versions)?;
         let request = ExplainRequest { table, as_of, analyze };
@@ -42,16 +42,19 @@ impl Hub {
     }
 
     async fn preview(&self, graph: &Graph, targets: &[TableName]) -> Result<Vec<TablePreview>, PipelineError> {
-        Ok(model::preview(&self.project, graph, targets, self.now()?, &self.versions(graph).await?)?)
+        Ok(model::preview(&self.project, graph, targets, self.instant(None).await?, &self.versions(graph).await?)?)
     }
 
     /// What a build would start from now.
     async fn versions(&self, graph: &Graph) -> Result<Versions, PipelineError> {
         let view = self.store.view();
+        if self.store.is_environment() {
+            return self.versions_over_production(graph).await;
+        }
         let mut pinned = latest(view, self.pulled_tables()).await?;
         let changes = self.changes_ahead().await?;
         pinned.insert(changes.table.clone(), changes);
-        Ok(Versions { pinned, current: versions(view, view.cut().await?.as_ref(), graph).await? })
+        Ok(Versions { pinned, current: versions(view, view.cut().await?.as_ref(), graph).await?, production: BTreeMap::new() })
     }
 
     /// The tables that `selectors` mean; all if there are none.
@@ -73,8 +76,7 @@ impl Hub {
         if !selectors.iter().any(|selector| selector.tables == SelectedTables::Changed) {
             return Ok(BTreeSet::new());
         }
-        let view = self.store.view();
-        let current = versions(view, view.cut().await?.as_ref(), graph).await?;
+        let current = self.versions(graph).await?.readable();
         Ok(model::changed(&self.project, graph, &current))
     }
 }

@@ -11,7 +11,8 @@ use crate::project::{Pipeline, Selector, Severity};
 use crate::store::{Cut, RunOutcome};
 use crate::writeback::{PlanRequest, WritebackError};
 
-use super::inputs::{SystemsOf, carried};
+use super::ground::Ground;
+use super::inputs::SystemsOf;
 use super::live::Watched;
 use super::progress::{Progress, Stage};
 use super::pull::{Order, causes};
@@ -60,7 +61,7 @@ impl Hub {
             // Publishing would make the control state look current, and nobody would look at the targets any more.
             return Err(WritebackError::ControlBehind.into());
         }
-        let as_of = options.as_of.map_or_else(|| self.now(), Ok)?;
+        let as_of = self.instant(options.as_of).await?;
         let run = self.store.control.start_run(name, as_of)?;
         let progress = Watched::new(&self.live, run, name, options.progress);
         let options = &RunOptions { progress: &progress, cancel: options.cancel.clone(), ..*options };
@@ -70,7 +71,11 @@ impl Hub {
     }
 
     /// Records how the run ended.
-    fn close(&self, running: Running<'_>, done: Result<Result<(), Stopped>, PipelineError>) -> Result<RunReport, PipelineError> {
+    pub(super) fn close(
+        &self,
+        running: Running<'_>,
+        done: Result<Result<(), Stopped>, PipelineError>,
+    ) -> Result<RunReport, PipelineError> {
         let Running { run, mut report, .. } = running;
         let published = report.cut;
         match done {
@@ -98,10 +103,13 @@ impl Hub {
         running: &mut Running<'_>,
     ) -> Result<Result<(), Stopped>, PipelineError> {
         let systems = SystemsOf::new(graph);
-        if let Some(pipeline) = pipeline {
+        if let Some(pipeline) = pipeline.filter(|_| self.pulls()) {
             self.settle_and_pull(pipeline, running).await?;
         }
-        if let Err(stopped) = self.check_freshness(&systems.of_all(targets), running)? {
+        // What an environment reads of production was fresh enough for that.
+        if self.pulls()
+            && let Err(stopped) = self.check_freshness(&systems.of_all(targets), running)?
+        {
             return Ok(Err(stopped));
         }
         let cut = match self.build_and_publish(graph, targets, running).await? {
@@ -109,7 +117,7 @@ impl Hub {
             Err(stopped) => return Ok(Err(stopped)),
         };
         running.report.cut = true;
-        if let Some(pipeline) = pipeline {
+        if let Some(pipeline) = pipeline.filter(|_| self.writes()) {
             self.plan_and_apply(pipeline, &cut, &systems, running).await?;
         }
         Ok(Ok(()))
@@ -178,26 +186,33 @@ impl Hub {
         targets: &[TableName],
         running: &mut Running<'_>,
     ) -> Result<Result<Cut, Stopped>, PipelineError> {
+        let ground = self.ground(graph).await?;
+        self.build_on(graph, targets, ground, running).await
+    }
+
+    /// Builds, checks and publishes as one cut.
+    pub(super) async fn build_on(
+        &self,
+        graph: &Graph,
+        targets: &[TableName],
+        ground: Ground<'_>,
+        running: &mut Running<'_>,
+    ) -> Result<Result<Cut, Stopped>, PipelineError> {
         let watch = running.enter(Stage::Build);
-        let last = self.store.cut().await?;
-        let mut pinned = self.pin().await?;
-        let mut tables = carried(last.as_ref(), graph);
-        tables.extend(pinned.iter().map(|(table, version)| (table.clone(), version.version)));
-        let changes = self.export_changes(running.run).await?;
-        pinned.insert(changes.version.table.clone(), changes.version);
-        let context = BuildContext {
-            store: &self.store,
-            run: running.run,
-            as_of: running.as_of,
-            pinned,
-            current: self.current(last.as_ref(), graph).await?,
-            memory_limit_bytes: self.project.memory_limit_bytes,
-            full: running.options.full,
-        };
+        let Ground { mut pinned, current, beside, mut tables, exports } = ground;
+        let mut exported = Vec::new();
+        if exports {
+            let changes = self.export_changes(running.run).await?;
+            pinned.insert(changes.version.table.clone(), changes.version);
+            exported.push(changes.staged);
+        }
+        let (memory_limit_bytes, full) = (self.project.memory_limit_bytes, running.options.full);
+        let (run, as_of) = (running.run, running.as_of);
+        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full, beside };
         let progress = Models { progress: running.options.progress, seen: Mutex::default() };
         let built = model::build(&self.project, graph, targets, context, &progress).await;
         self.note_models(running, &progress).await;
-        let Built { mut staged, unchanged, models, failed_checks } = built?;
+        let Built { mut staged, unchanged, as_production, models, failed_checks } = built?;
         running.report.models = models;
         running.leave(Stage::Build, watch)?;
         if let Err(stopped) = self.judge(&failed_checks, graph, running).await? {
@@ -205,13 +220,19 @@ impl Hub {
         }
 
         let watch = running.enter(Stage::Publish);
+        tables.retain(|table, _| !as_production.contains(table));
         tables.extend(unchanged);
-        staged.push(changes.staged);
-        staged.push(self.export_freshness(running.run).await?);
+        if exports {
+            exported.push(self.export_freshness(run).await?);
+        }
+        staged.extend(exported);
         for table in staged.iter().filter_map(|staged| staged.table.parse().ok()) {
             tables.remove::<TableName>(&table);
         }
-        let cut = self.store.publish(running.run, running.as_of, staged, tables).await?;
+        let cut = self.store.publish(run, as_of, staged, tables).await?;
+        if let Some(base) = &cut.base {
+            self.store.stand_on(base.run, None).await?;
+        }
         running.leave(Stage::Publish, watch)?;
         Ok(Ok(cut))
     }

@@ -19,6 +19,8 @@ const RUNS_SHOWN: usize = 20;
 pub struct Status {
     /// The plant's current instant.
     pub now: Instant,
+    /// The environment, and the production run that it stands on.
+    pub environment: Option<(String, Option<RunId>)>,
     /// The last complete cut and its instant.
     pub cut: Option<(RunId, Instant)>,
     pub systems: Vec<Freshness>,
@@ -50,11 +52,15 @@ impl Hub {
     pub async fn status(&self) -> Result<Status, PipelineError> {
         let control = &self.store.control;
         let behind = self.store.control_behind().await?;
-        let wall = time::now();
+        let (wall, cut) = (time::now(), self.store.cut().await?);
+        let base = cut.as_ref().and_then(|cut| cut.base.as_ref()).map(|base| base.run);
+        // What an environment reads of production is as fresh as that says.
+        let systems = self.project.systems.keys().filter(|_| self.pulls());
         Ok(Status {
+            environment: self.project.environment.as_ref().map(|environment| (environment.name.clone(), base)),
             now: self.now()?,
-            cut: self.store.cut().await?.map(|cut| (cut.run, cut.as_of)),
-            systems: self.project.systems.keys().map(|system| self.freshness(system, wall)).collect::<Result<_, _>>()?,
+            cut: cut.map(|cut| (cut.run, cut.as_of)),
+            systems: systems.map(|system| self.freshness(system, wall)).collect::<Result<_, _>>()?,
             pulls: control.last_pulls()?,
             runs: control.runs(RUNS_SHOWN)?,
             changes: self.counts()?,

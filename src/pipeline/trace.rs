@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::base::{RunId, TableName};
 use crate::decide::{self, Context};
 use crate::model::Reader;
 use crate::store::Cut;
@@ -26,11 +27,11 @@ pub struct LotTrace {
 }
 
 impl Hub {
-    /// Follows `qms.lot_links` of the last cut both ways. `lot` is a lot's hub id, its number or its key in the source; a number that several
+    /// Follows `qms.lot_links` of a run's cut (the last one for `None`) both ways. `lot` is a lot's hub id, its number or its key in the source; a number that several
     /// items use stands for all of them.
-    pub async fn trace(&self, lot: &str) -> Result<LotTrace, PipelineError> {
-        let cut = self.cut().await?;
-        let reader = self.reader().await?;
+    pub async fn trace(&self, lot: &str, run: Option<RunId>) -> Result<LotTrace, PipelineError> {
+        let cut = self.cut_of(run).await?;
+        let reader = Reader::new(&self.project, &self.store, &cut).await?;
         let sql = "select from_lot, to_lot, work_order_id, at from qms.lot_links";
         let (batches, more) = reader.query(sql, LINKS_MAX).await?;
         if more {
@@ -44,7 +45,7 @@ impl Hub {
         let Some(trace) = decide::all().into_iter().find(|decision| decision.name() == "trace") else {
             return Err(PipelineError::Task("there is no decision function \"trace\"".into()));
         };
-        let rows = trace.decide(&[links, seeds], &Context { as_of: cut.as_of })?;
+        let rows = trace.decide(&[links, seeds], &Context::at(cut.as_of))?;
         Ok(LotTrace { lot: lot.into(), rows })
     }
 }
@@ -52,7 +53,7 @@ impl Hub {
 /// The hub ids of the lots that people call `name`; the name itself where the cut knows no such lot.
 async fn lots_named(cut: &Cut, reader: &Reader<'_>, name: &str) -> Result<Vec<String>, PipelineError> {
     let mut ids = vec![name.to_owned()];
-    if cut.tables.keys().any(|table| table.schema == "wms" && table.name == "lots") {
+    if cut.has(&TableName::new("wms", "lots")) {
         let quoted = name.replace('\'', "''");
         let sql = format!(
             "select distinct lot_id from wms.lots where lot_number = '{quoted}' or source_lot_id = '{quoted}' order by lot_id"

@@ -10,6 +10,8 @@ use crate::base::{Blame, Diagnose};
 pub enum ProjectError {
     #[error("environment variable {name} is not set")]
     SecretEnv { name: String },
+    #[error("\"{name}\" is no name for an environment: lower case letters, digits and _")]
+    EnvironmentName { name: String, near: String },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     /// Anything wrong at one place of one file.
@@ -21,7 +23,7 @@ impl ProjectError {
     /// File and line, to sort by.
     pub(super) fn place(&self) -> (&Path, usize) {
         match self {
-            Self::SecretEnv { .. } => (Path::new(""), 0),
+            Self::SecretEnv { .. } | Self::EnvironmentName { .. } => (Path::new(""), 0),
             Self::Read { path, .. } => (path, 0),
             Self::At { path, line, .. } => (path, *line),
         }
@@ -36,6 +38,7 @@ impl Diagnose for ProjectError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::SecretEnv { name } => Some(format!("export {name}, or name a file in the system's `secret`")),
+            Self::EnvironmentName { near, .. } => Some(format!("for example --env {near}")),
             Self::Read { path, source } if source.kind() == ErrorKind::NotFound => Some(match path.ends_with("loopline.toml") {
                 true => "run `loopline init` here, or name the project's folder with --project".into(),
                 false => "make the file, or remove what names it".into(),

@@ -11,7 +11,7 @@ use crate::base::TableName;
 pub(super) const CONTRACT_SCHEMAS: [&str; 4] = ["crm", "erp", "mes", "wms"];
 
 /// Schemas that the hub fills itself.
-const RESERVED_SCHEMAS: [&str; 6] = ["raw", "mapped", "write", "system", "checks", "information_schema"];
+const RESERVED_SCHEMAS: [&str; 8] = ["raw", "mapped", "write", "system", "checks", "env", "production", "information_schema"];
 
 const FILE_BYTES_MAX: u64 = 4 << 20; // files of a project are written by hand; a larger one is a mistake
 

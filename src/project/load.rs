@@ -68,5 +68,7 @@ fn read(root: &Path, problems: &Problems) -> Option<Project> {
         checks,
         tests: files.tests,
         pipelines,
+        environments: settings.environments,
+        environment: None,
     })
 }

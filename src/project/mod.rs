@@ -6,6 +6,7 @@
 mod check;
 mod connector;
 mod contract;
+mod environment;
 mod error;
 mod files;
 mod load;
@@ -36,6 +37,7 @@ use crate::base::{Secret, TableName};
 pub use check::{Check, CheckKind, Grace, Severity};
 pub use connector::{Connector, Protocol, Write};
 pub use contract::{Column, Contract};
+pub use environment::{Environment, EnvironmentSettings};
 pub use error::ProjectError;
 pub use model::{Grain, Incremental, Kpi, Model, SqlFile};
 pub use pipeline::{Limits, Mode, Pipeline, WriteRule};
@@ -70,6 +72,10 @@ pub struct Project {
     /// Files of unit tests by the table that they test; they are read when they are run. The table may not exist.
     pub tests: BTreeMap<TableName, PathBuf>,
     pub pipelines: BTreeMap<String, Pipeline>,
+    /// What `[env.<name>]` says of environments.
+    pub environments: BTreeMap<String, EnvironmentSettings>,
+    /// `None` is production; see [`Project::in_environment`].
+    pub environment: Option<Environment>,
 }
 
 /// How long versions of tables are kept, so that `as of RUN` can be replayed.

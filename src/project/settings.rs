@@ -11,7 +11,10 @@ use super::names::Names;
 use super::problems::{Problems, suggest};
 use super::section::{Document, Entry, Located, Section};
 use super::text::{bytes, duration, hours, time_zone};
-use super::{Connector, Load, Protocol, Retention, SecretSource, SqlFile, Stale, Strategy, System, source_files};
+use super::{
+    Connector, EnvironmentSettings, Load, Protocol, Retention, SecretSource, SqlFile, Stale, Strategy, System, environment,
+    source_files,
+};
 use crate::base::TableName;
 
 const STORE_DEFAULT: &str = "./.loopline";
@@ -36,6 +39,7 @@ pub(super) struct Settings {
     pub retention: Retention,
     pub authority: BTreeMap<TableName, String>,
     pub systems: BTreeMap<String, System>,
+    pub environments: BTreeMap<String, EnvironmentSettings>,
 }
 
 /// What else a system's settings are resolved with.
@@ -75,9 +79,20 @@ fn resolve(root: Section, names: &BTreeSet<String>, context: &Context) -> Option
             systems.insert(system.name.clone(), system);
         }
     }
+    let environments = root.entries("env").iter().filter_map(|entry| environment::read(entry, &systems, context)).collect();
     root.finish();
     let control = control.unwrap_or_else(|| control_default(&store));
-    Some(Settings { strategy: strategy?, store, control, clock_file, memory_limit_bytes, retention, authority, systems })
+    Some(Settings {
+        strategy: strategy?,
+        store,
+        control,
+        clock_file,
+        memory_limit_bytes,
+        retention,
+        authority,
+        systems,
+        environments,
+    })
 }
 
 /// The control state lives beside a local store; an object store cannot hold it.
@@ -201,7 +216,7 @@ fn read_load(section: Section) -> Load {
     load
 }
 
-fn check_url(url: &Located<String>, section: &Section) {
+pub(super) fn check_url(url: &Located<String>, section: &Section) {
     let scheme = url.value.split(':').next().unwrap_or_default();
     if !SYSTEM_SCHEMES.contains(&scheme) || !url.value.contains(':') {
         // No guess at a near one: mssql is not a misspelt mysql.
@@ -254,7 +269,7 @@ pub(super) fn has_password(url: &str) -> bool {
     user.contains(':') || in_query
 }
 
-fn read_secret(system: &Section, root: &Path) -> Option<SecretSource> {
+pub(super) fn read_secret(system: &Section, root: &Path) -> Option<SecretSource> {
     let hint = "write secret = { env = \"NAME\" } or secret = { file = \"path\" }; the secret itself never stands in a file of the project";
     if let Some(line) = system.line_of_text("secret") {
         system.problem(line, "\"secret\" must say where the secret is kept, not the secret itself", Some(hint.into()));

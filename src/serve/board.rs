@@ -44,13 +44,14 @@ pub(super) async fn current(shared: &Shared) -> Result<Arc<Board>, ServeError> {
     Ok(board)
 }
 
-async fn read(shared: &Shared, cut: Cut) -> Result<Board, ServeError> {
+/// The board of any cut.
+pub(super) async fn read(shared: &Shared, cut: Cut) -> Result<Board, ServeError> {
     let project = &shared.hub.project;
     let reader = Reader::new(project, &shared.hub.store, &cut).await?;
     let today = cut.as_of.date_naive();
     let year = Slice::since(today - chrono::Duration::days(MONTHS * 30), today);
     let mut kpis = Vec::new();
-    for (model, definition) in kpi::all(project).filter(|(model, _)| cut.tables.contains_key(&model.table)) {
+    for (model, definition) in kpi::all(project).filter(|(model, _)| cut.has(&model.table)) {
         let view = kpi::view(&reader, &cut, model, definition).await?;
         let months = kpi::points(&reader, &view, model, &year).await?.into_iter().map(|point| point.value).collect();
         kpis.push(KpiTrend { view, months });
@@ -58,7 +59,7 @@ async fn read(shared: &Shared, cut: Cut) -> Result<Board, ServeError> {
     kpis.sort_by(|a, b| (node_order(&a.view.node), &a.view.title).cmp(&(node_order(&b.view.node), &b.view.title)));
     let count = |table: &str, column: &str| {
         let (schema, name) = table.split_once('.').unwrap_or(("", table));
-        let known = cut.tables.contains_key(&TableName::new(schema, name));
+        let known = cut.has(&TableName::new(schema, name));
         known.then(|| format!("select {column}, count(*) from {table} group by 1 order by 2 desc, 1"))
     };
     let gaps = counts(&reader, count("xref.information_gaps", "gap")).await?;

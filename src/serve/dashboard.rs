@@ -73,6 +73,7 @@ fn body(view: &View) -> Markup {
     html! {
         header {
             h1 { "Loopline" }
+            @if let Some((name, _)) = &view.status.environment { b { "environment " (name) } }
             span.soft { "plant time " (view.status.now.format("%a %e %b %Y, %H:%M UTC")) }
             @if let Some(run) = view.status.runs.first() {
                 span.soft { "last run " (run.run) " (" (run.pipeline) "): " (run.message) }

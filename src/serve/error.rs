@@ -76,6 +76,8 @@ impl IntoResponse for ServeError {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Pipeline(PipelineError::NoCut) => StatusCode::CONFLICT,
+            Self::Pipeline(PipelineError::Store(StoreError::NoCutOf { .. })) => StatusCode::NOT_FOUND,
+            Self::Pipeline(PipelineError::Store(StoreError::CutGone { .. } | StoreError::BaseGone { .. })) => StatusCode::GONE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

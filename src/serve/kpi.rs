@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{ServeError, Shared};
-use crate::base::{TableName, nearest};
+use crate::base::{RunId, TableName, nearest};
 use crate::model::Reader;
-use crate::pipeline::PipelineError;
 use crate::project::{Kpi, Model, Project};
 use crate::store::Cut;
 
@@ -76,21 +75,39 @@ pub(super) struct Slice {
     /// Last day.
     #[param(value_type = Option<String>, format = Date)]
     to: Option<NaiveDate>,
+    /// A run whose cut is asked instead of the last one, as long as it is kept.
+    as_of: Option<i64>,
     /// Length of a period: `day`, `week`, `month`, `quarter`, `year` or `total` (default `month`).
     grain: Option<String>,
+}
+
+/// Which cut is asked.
+#[derive(Deserialize, IntoParams)]
+pub(super) struct AsOf {
+    /// A run whose cut is asked instead of the last one, as long as it is kept.
+    as_of: Option<i64>,
+}
+
+impl AsOf {
+    pub(super) fn run(&self) -> Option<RunId> {
+        self.as_of.map(RunId)
+    }
 }
 
 impl Slice {
     /// By month, from one day to another.
     pub(super) fn since(from: NaiveDate, to: NaiveDate) -> Self {
-        Self { by: None, from: Some(from), to: Some(to), grain: None }
+        Self { from: Some(from), to: Some(to), ..Self::default() }
     }
 }
 
-/// All KPIs with their value now.
-#[utoipa::path(get, path = "/api/v1/kpis", responses((status = 200, body = Vec<KpiView>), (status = 409, body = super::error::Problem)))]
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<KpiView>>, ServeError> {
-    let board = super::board::current(&shared).await?;
+/// All KPIs with their value now, or as of a run.
+#[utoipa::path(get, path = "/api/v1/kpis", params(AsOf), responses((status = 200, body = Vec<KpiView>), (status = 409, body = super::error::Problem)))]
+pub(super) async fn list(State(shared): State<Arc<Shared>>, Query(as_of): Query<AsOf>) -> Result<Json<Vec<KpiView>>, ServeError> {
+    let board = match as_of.run() {
+        None => super::board::current(&shared).await?,
+        run => Arc::new(super::board::read(&shared, shared.hub.cut_of(run).await?).await?),
+    };
     Ok(Json(board.kpis.iter().map(|kpi| kpi.view.clone()).collect()))
 }
 
@@ -104,7 +121,7 @@ pub(super) async fn series(
 ) -> Result<Json<Series>, ServeError> {
     let hub = &shared.hub;
     let (model, kpi) = find(&hub.project, &name)?;
-    let cut = hub.store.cut().await?.ok_or(PipelineError::NoCut)?;
+    let cut = hub.cut_of(slice.as_of.map(RunId)).await?;
     let reader = Reader::new(&hub.project, &hub.store, &cut).await?;
     let kpi = view(&reader, &cut, model, kpi).await?;
     let points = points(&reader, &kpi, model, &slice).await?;
@@ -130,10 +147,10 @@ pub(super) async fn view(reader: &Reader<'_>, cut: &Cut, model: &Model, kpi: &Kp
     let schema = reader.schema(&model.table).await?;
     let today = cut.as_of.date_naive();
     let window = |from: i64, to: i64| Slice {
-        by: None,
         from: Some(today - chrono::Duration::days(from)),
         to: Some(today - chrono::Duration::days(to)),
         grain: Some("total".into()),
+        ..Slice::default()
     };
     let mut view = KpiView {
         name: model.table.name.clone(),

@@ -6,10 +6,11 @@ use arrow::array::{Array, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::kpi::AsOf;
 use super::{ServeError, Shared};
 
 /// One lot on a trace.
@@ -32,9 +33,13 @@ pub(super) struct TraceView {
 }
 
 /// The ancestors and descendants of a lot, by its hub id (`item/number`).
-#[utoipa::path(get, path = "/api/v1/lots/{lot}/trace", params(("lot" = String, Path, description = "the lot's id; a `/` in it is written %2F")), responses((status = 200, body = TraceView), (status = 404, body = super::error::Problem)))]
-pub(super) async fn trace(State(shared): State<Arc<Shared>>, Path(lot): Path<String>) -> Result<Json<TraceView>, ServeError> {
-    let trace = shared.hub.trace(&lot).await?;
+#[utoipa::path(get, path = "/api/v1/lots/{lot}/trace", params(("lot" = String, Path, description = "the lot's id; a `/` in it is written %2F"), AsOf), responses((status = 200, body = TraceView), (status = 404, body = super::error::Problem)))]
+pub(super) async fn trace(
+    State(shared): State<Arc<Shared>>,
+    Path(lot): Path<String>,
+    Query(as_of): Query<AsOf>,
+) -> Result<Json<TraceView>, ServeError> {
+    let trace = shared.hub.trace(&lot, as_of.run()).await?;
     let text = |name: &str| -> Vec<Option<String>> {
         let column = trace.rows.column_by_name(name).and_then(|column| cast(column, &DataType::Utf8).ok());
         let strings = column.as_ref().and_then(|column| column.as_any().downcast_ref::<StringArray>());

@@ -67,7 +67,13 @@ pub async fn serve(
     let http = async {
         axum::serve(listener, router).with_graceful_shutdown(async move { stopping.wait().await }).await.map_err(ServeError::Http)
     };
-    let schedules = async { schedule::serve(&hub, progress, &cancel).await.map_err(ServeError::from) };
+    let schedules = async {
+        // An environment runs when someone asks it to.
+        match hub.project.environment {
+            Some(_) => Ok(()),
+            None => schedule::serve(&hub, progress, &cancel).await.map_err(ServeError::from),
+        }
+    };
     let ended = tokio::try_join!(http, schedules).map(|_| ());
     cancel.cancel();
     ended

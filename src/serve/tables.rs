@@ -307,7 +307,7 @@ fn systems<'l>(lineage: &'l Lineage, table: &'l TableLineage) -> BTreeSet<&'l st
 
 /// Some rows of a table of the cut.
 async fn sample(shared: &Shared, cut: &Cut, table: &TableName) -> Result<Option<Vec<RecordBatch>>, ServeError> {
-    if !cut.tables.contains_key(table) {
+    if !cut.has(table) {
         return Ok(None);
     }
     let reader = Reader::new(&shared.hub.project, &shared.hub.store, cut).await?;

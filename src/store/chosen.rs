@@ -8,15 +8,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Field, SchemaRef, TimestampMicrosecondType};
 use futures::StreamExt;
 use object_store::ObjectStore;
-use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use parquet::file::metadata::PageIndexPolicy;
 
 use super::error::BoxError;
 use super::file::Opened;
 use super::hash::RowHasher;
-use super::keyed::{Wanted, latest};
+use super::keyed::{Values, latest};
 use super::stats::{KeyRange, group_range, key_range};
 use super::stored::Unhashed;
 use super::{DataFile, StoreError};
@@ -30,7 +30,7 @@ pub struct Chosen {
     hasher: RowHasher,
     values: HashSet<u128, BuildHasherDefault<Unhashed>>,
     /// By column of `schema`.
-    wanted: Vec<Wanted>,
+    wanted: Vec<Values>,
     /// Rows whose first column is this or later are chosen, too: days or microseconds.
     from: Option<i64>,
 }
@@ -44,7 +44,9 @@ impl Chosen {
             hashes.extend(hasher.hash("of chosen rows", batch)?);
         }
         let batches: Vec<&RecordBatch> = values.iter().collect();
-        let wanted = schema.fields().iter().map(|field| Wanted::of(field, &batches)).collect();
+        let wanted = schema.fields().iter().map(|field| Values::of(field, &batches)).collect::<Result<_, _>>();
+        let wanted =
+            wanted.map_err(|source| StoreError::Arrow { table: "of chosen rows".into(), what: "sort values", source })?;
         Ok(Self { schema, hasher, values: hashes, wanted, from })
     }
 
@@ -75,18 +77,18 @@ impl Chosen {
     }
 
     /// Whether there may be a chosen row where columns have these ranges.
-    fn meets(&self, range: impl Fn(&str, &DataType) -> KeyRange) -> bool {
+    fn meets(&self, range: impl Fn(&Field) -> KeyRange) -> bool {
         let columns = self.schema.fields().iter().zip(&self.wanted);
-        let ranges: Vec<_> = columns.map(|(field, wanted)| (field, wanted, range(field.name(), field.data_type()))).collect();
+        let ranges: Vec<_> = columns.map(|(field, wanted)| (field, wanted, range(field))).collect();
         let is_later = |from: i64| {
             ranges.first().is_none_or(|(field, _, range)| latest(field.data_type(), range).is_none_or(|latest| latest >= from))
         };
-        !self.values.is_empty() && ranges.iter().all(|(_, wanted, range)| wanted.meets(range)) || self.from.is_some_and(is_later)
+        !self.values.is_empty() && ranges.iter().all(|(_, wanted, range)| wanted.meet(range)) || self.from.is_some_and(is_later)
     }
 
     /// Whether a file may hold a chosen row, by its statistics.
     pub(super) fn may_be_in(&self, file: &DataFile) -> bool {
-        self.meets(|column, _| key_range(file.stats.as_deref(), column))
+        self.meets(|field| key_range(file.stats.as_deref(), field.name()))
     }
 
     /// Positions of a file's rows that count and are chosen, ascending. `columns`: what is read of it; `compared` makes the columns of this choice of
@@ -104,11 +106,7 @@ impl Chosen {
             return Ok(found);
         }
         let opened = Opened::new(store, table, file, PageIndexPolicy::Skip).await?;
-        let of_group = |group: &RowGroupMetaData, column: &str, data_type: &DataType| {
-            let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == column);
-            chunk.map_or(KeyRange::Any, |chunk| group_range(data_type, chunk))
-        };
-        let groups = opened.groups(|group| compared.is_some() || self.meets(|name, data_type| of_group(group, name, data_type)));
+        let groups = opened.groups(|group| compared.is_some() || self.meets(|field| group_range(field, group)));
         let mut rows = opened.read(columns, &groups)?;
         while let Some(located) = rows.next().await {
             let located = located?;

@@ -3,7 +3,7 @@
 //! Publishing stores a manifest (in the control state and beside the tables), commits the tables one by one, commits the cut, and forgets the manifest.
 //! Each step looks at the table's transactions first, so any step may be repeated; a publication that was cut short is finished by [`Store::roll_forward`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -69,6 +69,7 @@ impl Store {
         let manifest = Manifest { run, as_of, staged, unchanged };
         self.put_manifest(&manifest).await?;
         let cut = self.finish(&manifest).await?;
+        let cut = self.over_base(cut).await?;
         self.keep_known(&cut).await;
         Ok(cut)
     }
@@ -86,7 +87,10 @@ impl Store {
     pub async fn cut(&self) -> Result<Option<Cut>, StoreError> {
         let Some(cuts) = self.latest(&cuts_table()).await? else { return Ok(None) };
         let Some(newest) = newest_run(&cuts) else { return Ok(None) };
-        self.read_cut_of(&cuts, newest).await
+        match self.read_cut_of(&cuts, newest).await? {
+            Some(cut) => self.over_base(cut).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The cut that `run` published, as long as its versions are kept.
@@ -95,7 +99,7 @@ impl Store {
         match self.read_cut_of(&cuts, run).await? {
             None => Err(StoreError::NoCutOf { run }),
             Some(cut) if cut.tables.is_empty() && newest_run(&cuts) != Some(run) => Err(StoreError::CutGone { run }),
-            Some(cut) => Ok(cut),
+            Some(cut) => self.over_base(cut).await,
         }
     }
 
@@ -141,7 +145,7 @@ impl Store {
             unused.extend(left);
             tables.insert(table, version);
         }
-        let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables };
+        let cut = Cut { run: manifest.run, as_of: manifest.as_of, tables, base: None };
         failpoint::hit("publish.cut.before");
         self.commit_cut(&cut).await?;
         failpoint::hit("publish.cut.after");
@@ -156,7 +160,7 @@ impl Store {
     /// Staged files of which the table makes no use because its rows stayed the same.
     async fn unused(&self, table: &TableName, staged: &Staged) -> Result<Vec<String>, StoreError> {
         let Some(now) = self.load(table).await? else { return Ok(Vec::new()) };
-        let new = beside(&staged.files, &now.version.files);
+        let new = DataFile::beside(&staged.files, &now.version.files);
         if staged.files.is_empty() || new.is_empty() || now.version.properties.get(CONTENT) != Some(&staged.content) {
             return Ok(Vec::new());
         }
@@ -197,8 +201,11 @@ impl Store {
                 // Properties for rows that are no longer there.
                 return Ok(now.version);
             }
-            (add, remove) =
-                if same { Default::default() } else { (beside(&staged.files, &now.files), beside(&now.files, &staged.files)) };
+            (add, remove) = if same {
+                Default::default()
+            } else {
+                (DataFile::beside(&staged.files, &now.files), DataFile::beside(&now.files, &staged.files))
+            };
             // What a feed tells is true of the rows that it was made from only.
             let edit = staged.edit.as_ref().filter(|edit| !same && content == Some(&edit.base_content));
             changes = edit.map(|edit| edit.changes.clone()).unwrap_or_default();
@@ -286,12 +293,6 @@ impl Store {
     }
 }
 
-/// Those of `files` that are not among `others`.
-fn beside(files: &[DataFile], others: &[DataFile]) -> Vec<DataFile> {
-    let known: BTreeSet<&str> = others.iter().map(|file| file.path.as_str()).collect();
-    files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
-}
-
 const MANIFESTS: &str = "system/manifests";
 
 fn manifest_path(run: RunId) -> Path {
@@ -359,7 +360,7 @@ fn read_cut(batch: &RecordBatch, run: RunId, cut: &mut Option<Cut>) -> Result<()
     for row in (0..batch.num_rows()).filter(|row| runs.is_valid(*row) && runs.value(*row) == run.0) {
         let malformed = || StoreError::Malformed { what: format!("row {row} of run {run} in system.cuts") };
         let as_of = DateTime::from_timestamp_micros(instants.value(row)).ok_or_else(malformed)?;
-        let cut = cut.get_or_insert_with(|| Cut { run, as_of, tables: BTreeMap::new() });
+        let cut = cut.get_or_insert_with(|| Cut { run, as_of, tables: BTreeMap::new(), base: None });
         if tables.is_valid(row) {
             let version = u64::try_from(versions.value(row)).map_err(|_| malformed())?;
             cut.tables.insert(table_name(tables.value(row))?, version);
@@ -430,7 +431,7 @@ mod tests {
         }
         if steps > manifest.staged.len() {
             let tables = BTreeMap::from([(name(ITEMS), 1), (name(STOCK), 1)]);
-            bench.store.commit_cut(&Cut { run: manifest.run, as_of: manifest.as_of, tables }).await.unwrap();
+            bench.store.commit_cut(&Cut { run: manifest.run, as_of: manifest.as_of, tables, base: None }).await.unwrap();
         }
         if steps > manifest.staged.len() + 1 {
             bench.store.object_store().delete(&manifest_path(manifest.run)).await.unwrap();

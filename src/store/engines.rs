@@ -99,7 +99,7 @@ async fn eventful(bench: &Bench) -> (u64, Vec<&'static str>) {
     commit(vec![file.clone()], vec![], vec![], true).await;
 
     // 1: one row changed, one taken out, one put in, by writing the file anew.
-    let change = Edit { replaced: vec![5], rows: rows(&[(5, "y")]), removed: vec![7] };
+    let change = Edit { replaced: vec![5], rows: rows(&[(5, "y")]), old: None, removed: vec![7] };
     let edited = edit(&store, TABLE, stem, &schema, &file, &change).await.unwrap().unwrap();
     let mut writer = FileWriter::new(store.clone(), TABLE, stem.into(), schema.clone());
     writer.write(&rows(&[(2_000, "new")])).await.unwrap();
@@ -119,7 +119,7 @@ async fn eventful(bench: &Bench) -> (u64, Vec<&'static str>) {
     commit(vec![marked.clone()], vec![edited], feed.finish().await.unwrap(), true).await;
 
     // 3: the same rows in another file.
-    let nothing = Edit { replaced: vec![], rows: RecordBatch::new_empty(schema.clone()), removed: vec![] };
+    let nothing = Edit { replaced: vec![], rows: RecordBatch::new_empty(schema.clone()), old: None, removed: vec![] };
     let moved = edit(&store, TABLE, stem, &schema, &new, &nothing).await.unwrap().unwrap();
     commit(vec![moved.clone()], vec![new], vec![], false).await;
 

@@ -66,6 +66,8 @@ pub enum StoreError {
     ControlBehind { known: crate::base::RunId, published: crate::base::RunId },
     #[error("run {run} was published, but its versions are no longer kept")]
     CutGone { run: crate::base::RunId },
+    #[error("the environment stands on run {run} of production, whose versions are no longer kept")]
+    BaseGone { run: crate::base::RunId },
     #[error("run {run} published nothing")]
     NoCutOf { run: crate::base::RunId },
     #[error("a change cannot go from {from} to {to}")]
@@ -115,6 +117,9 @@ impl Diagnose for StoreError {
             Self::ControlBehind { .. } => "run `loopline write recover`",
             Self::CutGone { .. } => {
                 "how long runs are kept: `runs` and `sent` (runs behind a change that was sent) under [retention] in loopline.toml"
+            }
+            Self::BaseGone { .. } => {
+                "build the environment anew: `loopline build --env NAME`, or remove it: `loopline env drop NAME`"
             }
             Self::NoCutOf { .. } => "`loopline status` lists the last runs",
             Self::ControlNewer { .. } => "use the newer version",

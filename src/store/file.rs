@@ -8,19 +8,18 @@ use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::AsyncFileReader;
-use parquet::arrow::async_writer::AsyncFileWriter;
-use parquet::arrow::{AsyncArrowWriter, ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use roaring::RoaringTreemap;
-use tokio::io::AsyncWriteExt;
 
-use super::{DataFile, StoreError, encode, stats, types};
+use super::encode::{self, Column, GROUP_ROWS};
+use super::output::Output;
+use super::{DataFile, StoreError, stats, types};
 
 /// A file is closed at either of these: large enough to scan well, small enough to rewrite for a few rows.
 pub(super) const FILE_BYTES: usize = 128 << 20;
@@ -31,10 +30,6 @@ const GROUP_BYTES: usize = 24 << 20;
 const GROUP_TEXT_BYTES: usize = 48 << 20;
 /// Rows after which the sizes above are looked at.
 const STEP_ROWS: usize = 8 << 10;
-/// Bytes of one part of an upload.
-const PART_BYTES: usize = 8 << 20;
-/// Parts under way at once: memory is bounded by them.
-const PARTS_AT_ONCE: usize = 2;
 /// Bytes at a file's end that are read at once: almost always all that says where what lies.
 const FOOTER_BYTES: usize = 64 << 10;
 /// Rows of a batch read from a file.
@@ -55,12 +50,27 @@ pub(super) struct FileWriter {
 }
 
 struct Open {
-    path: Path,
-    writer: AsyncArrowWriter<Upload>,
-    rows: u64,
+    output: Output,
+    with_dictionary: Vec<bool>,
+    /// The row group that is being filled.
+    columns: Vec<Column>,
+    group_rows: usize,
     group_text_bytes: usize,
+    rows: u64,
     /// Columns in which a NaN was seen.
     with_nan: Vec<usize>,
+}
+
+impl Open {
+    fn bytes(&self) -> usize {
+        self.columns.iter().map(Column::bytes).sum()
+    }
+
+    async fn end_group(&mut self) -> Result<(), ParquetError> {
+        let next = self.output.columns(&self.with_dictionary);
+        (self.group_rows, self.group_text_bytes) = (0, 0);
+        self.output.end_group(std::mem::replace(&mut self.columns, next)).await
+    }
 }
 
 impl FileWriter {
@@ -82,20 +92,23 @@ impl FileWriter {
             self.open = Some(self.begin(batch)?);
         }
         let Some(open) = self.open.as_mut() else { return Ok(()) };
-        let failed = |source| parquet_error(&self.table, &open.path, "write it", source);
-        let (groups, text_bytes) = (open.writer.flushed_row_groups().len(), text_bytes(batch));
-        if open.group_text_bytes > 0 && open.group_text_bytes + text_bytes > GROUP_TEXT_BYTES {
-            open.writer.flush().await.map_err(failed)?;
+        let path = open.output.path.clone();
+        let failed = |source| parquet_error(&self.table, &path, "write it", source);
+        let text_bytes = text_bytes(batch);
+        let is_full = open.group_rows + batch.num_rows() > GROUP_ROWS || open.group_text_bytes + text_bytes > GROUP_TEXT_BYTES;
+        if is_full && open.group_rows > 0 {
+            open.end_group().await.map_err(failed)?;
         }
-        open.writer.write(batch).await.map_err(failed)?;
+        open.output.fill(&mut open.columns, batch).map_err(failed)?;
         open.rows += batch.num_rows() as u64;
+        open.group_rows += batch.num_rows();
+        open.group_text_bytes += text_bytes;
         open.with_nan.extend(columns_with_nan(batch, &open.with_nan));
-        if open.writer.memory_size() >= GROUP_BYTES {
-            open.writer.flush().await.map_err(failed)?;
+        let bytes = open.bytes();
+        if bytes >= GROUP_BYTES {
+            open.end_group().await.map_err(failed)?;
         }
-        let is_new_group = open.writer.flushed_row_groups().len() > groups;
-        open.group_text_bytes = if is_new_group { 0 } else { open.group_text_bytes } + text_bytes;
-        if open.rows >= FILE_ROWS || open.writer.bytes_written() + open.writer.in_progress_size() >= FILE_BYTES {
+        if open.rows >= FILE_ROWS || open.output.bytes_written() + bytes >= FILE_BYTES {
             self.end().await?;
         }
         Ok(())
@@ -110,18 +123,21 @@ impl FileWriter {
     /// `sample`: first rows of the file.
     fn begin(&self, sample: &RecordBatch) -> Result<Open, StoreError> {
         let path = unique(&self.stem);
-        let properties = encode::for_rows(&self.schema, sample);
-        let writer = AsyncArrowWriter::try_new(Upload::new(&self.store, &path), self.schema.clone(), Some(properties))
+        let output = Output::begin(&self.store, path.clone(), &self.schema)
             .map_err(|source| parquet_error(&self.table, &path, "begin it", source))?;
-        Ok(Open { path, writer, rows: 0, group_text_bytes: 0, with_nan: Vec::new() })
+        let with_dictionary = encode::dictionaries_for(sample);
+        let columns = output.columns(&with_dictionary);
+        Ok(Open { output, with_dictionary, columns, group_rows: 0, group_text_bytes: 0, rows: 0, with_nan: Vec::new() })
     }
 
     async fn end(&mut self) -> Result<(), StoreError> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let failed = |source| parquet_error(&self.table, &open.path, "finish it", source);
-        let metadata = open.writer.finish().await.map_err(failed)?;
-        let size = open.writer.bytes_written();
-        self.done.push(written(&self.schema, &open.path, size, &metadata, &open.with_nan));
+        let path = open.output.path.clone();
+        let failed = |source| parquet_error(&self.table, &path, "finish it", source);
+        if open.group_rows > 0 {
+            open.end_group().await.map_err(failed)?;
+        }
+        self.done.push(open.output.finish(&open.with_nan).await.map_err(failed)?);
         Ok(())
     }
 }
@@ -162,25 +178,6 @@ fn text_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(of).max().unwrap_or(0) as usize
 }
 
-/// An object being written, in parts once it is large.
-pub(super) struct Upload(BufWriter);
-
-impl Upload {
-    pub(super) fn new(store: &Arc<dyn ObjectStore>, path: &Path) -> Self {
-        Self(BufWriter::with_capacity(store.clone(), path.clone(), PART_BYTES).with_max_concurrency(PARTS_AT_ONCE))
-    }
-}
-
-impl AsyncFileWriter for Upload {
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ParquetError>> {
-        async move { self.0.put(bytes).await.map_err(external) }.boxed()
-    }
-
-    fn complete(&mut self) -> BoxFuture<'_, Result<(), ParquetError>> {
-        async move { self.0.shutdown().await.map_err(|e| ParquetError::External(Box::new(e))) }.boxed()
-    }
-}
-
 /// Rows of a file and where they lie.
 pub(super) struct Located {
     /// Ascending positions in the file; those that a deletion vector marks are counted, but never there.
@@ -205,13 +202,43 @@ pub(super) fn read_columns(
     file: &DataFile,
     schema: SchemaRef,
 ) -> BoxStream<'static, Result<Located, StoreError>> {
+    read_groups(store, table, file, schema, |_| true)
+}
+
+/// Like [`read_columns`], of those row groups that are `wanted`.
+pub(super) fn read_groups(
+    store: Arc<dyn ObjectStore>,
+    table: String,
+    file: &DataFile,
+    schema: SchemaRef,
+    wanted: impl Fn(&RowGroupMetaData) -> bool + Send + 'static,
+) -> BoxStream<'static, Result<Located, StoreError>> {
     let file = file.clone();
     let open = async move {
         let opened = Opened::new(&store, &table, &file, PageIndexPolicy::Skip).await?;
-        let all = 0..opened.rows();
-        opened.read(schema, std::slice::from_ref(&all))
+        let (mut groups, mut start) = (Vec::new(), 0);
+        for group in opened.metadata.metadata().row_groups() {
+            let end = start + group.num_rows().unsigned_abs();
+            if wanted(group) {
+                groups.push(start..end);
+            }
+            start = end;
+        }
+        opened.read(schema, &joined(groups))
     };
     futures::stream::once(open).try_flatten().boxed()
+}
+
+/// Neighbours as one range.
+fn joined(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 /// The rows at `positions` (ascending) with the columns of `schema`; of the file's pages only those that hold one are read. Rows that a deletion
@@ -347,7 +374,7 @@ struct FileReader {
     size: u64,
 }
 
-fn external(error: object_store::Error) -> ParquetError {
+pub(super) fn external(error: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
 
@@ -463,7 +490,7 @@ mod tests {
         let mut most = 0;
         for round in 0..732 {
             writer.write(&batches[round % batches.len()]).await.unwrap();
-            most = most.max(writer.open.as_ref().map_or(0, |open| open.writer.memory_size()));
+            most = most.max(writer.open.as_ref().map_or(0, |open| open.bytes()));
         }
         let files = writer.finish().await.unwrap();
         let bytes: u64 = files.iter().map(|file| file.size_bytes).sum();

@@ -8,11 +8,12 @@ use arrow::compute::{interleave_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::file::metadata::RowGroupMetaData;
 use roaring::RoaringBitmap;
 use tokio::task::JoinSet;
 
 use super::diff::{Rows, Spot};
-use super::file::{FileWriter, Located, read_columns, read_rows};
+use super::file::{FileWriter, Located, read_columns, read_groups, read_rows};
 use super::{Batches, DataFile, StoreError};
 
 /// Rows of a batch that is put together here.
@@ -36,6 +37,16 @@ impl Files {
     /// The columns of `schema`, with the rows' positions.
     pub(super) fn columns(&self, file: &DataFile, schema: SchemaRef) -> BoxStream<'static, Result<Located, StoreError>> {
         read_columns(self.store.clone(), self.table.clone(), file, schema)
+    }
+
+    /// The same, of those row groups that are `wanted`.
+    pub(super) fn groups(
+        &self,
+        file: &DataFile,
+        schema: SchemaRef,
+        wanted: impl Fn(&RowGroupMetaData) -> bool + Send + 'static,
+    ) -> BoxStream<'static, Result<Located, StoreError>> {
+        read_groups(self.store.clone(), self.table.clone(), file, schema, wanted)
     }
 
     /// The rows at `positions` with the columns of `schema`.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch};
+use arrow::compute::{concat, sort};
 use arrow::datatypes::{
     DataType, Date32Type, Field, FieldRef, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
 };
@@ -10,9 +11,10 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::array_value_to_string;
 use chrono::{DateTime, NaiveDate};
+use parquet::file::metadata::RowGroupMetaData;
 
 use super::hash::RowHasher;
-use super::stats::{KeyRange, key_range};
+use super::stats::{KeyRange, group_range, key_range};
 use super::{DataFile, StoreError};
 
 /// The keys and rows of one table.
@@ -96,76 +98,88 @@ impl Keyed {
         Ok(())
     }
 
-    /// Positions of the files that may hold a key of `batches`, by what statistics say of each of its columns.
-    pub(super) fn candidates<'a>(&self, files: &[DataFile], batches: impl IntoIterator<Item = &'a RecordBatch>) -> Vec<usize> {
+    /// The keys of `batches`, to be looked for.
+    pub(super) fn wanted<'a>(&self, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Wanted, StoreError> {
         let batches: Vec<&RecordBatch> = batches.into_iter().collect();
-        let wanted: Vec<(&str, Wanted)> = self
-            .key
-            .iter()
-            .map(|column| {
-                let field = self.schema.field(*column);
-                (field.name().as_str(), Wanted::of(field, &batches))
-            })
-            .collect();
-        let may_hold =
-            |file: &DataFile| wanted.iter().all(|(name, wanted)| wanted.meets(&key_range(file.stats.as_deref(), name)));
-        files.iter().enumerate().filter(|(_, file)| may_hold(file)).map(|(position, _)| position).collect()
+        let column = |column: &usize| {
+            let field = self.schema.fields()[*column].clone();
+            let values = Values::of(&field, &batches).map_err(self.failed("sort keys"))?;
+            Ok((field, values))
+        };
+        Ok(Wanted(self.key.iter().map(column).collect::<Result<_, _>>()?))
     }
 }
 
-/// The values of a key's column that are looked for, ascending.
+/// Keys that are looked for: the values of each column.
+pub(super) struct Wanted(Vec<(FieldRef, Values)>);
+
+impl Wanted {
+    /// Whether statistics allow that one of them is in a file.
+    pub(super) fn may_be_in(&self, file: &DataFile) -> bool {
+        self.0.iter().all(|(field, values)| values.meet(&key_range(file.stats.as_deref(), field.name())))
+    }
+
+    /// Whether statistics allow that one of them is in a row group.
+    pub(super) fn may_be_in_group(&self, group: &RowGroupMetaData) -> bool {
+        self.0.iter().all(|(field, values)| values.meet(&group_range(field, group)))
+    }
+}
+
+/// The values of a key's column, ascending.
 #[derive(Debug)]
-pub(super) enum Wanted {
+pub(super) enum Values {
     Integers(Vec<i64>),
     /// Days or microseconds, and how to read those in statistics.
     Times(Vec<i64>, fn(&str) -> Option<i64>),
-    Texts(StringArray),
+    Texts(ArrayRef),
     /// A type that statistics are not used for.
     Unknown,
 }
 
-impl Wanted {
+impl Values {
     /// The values of `column` in `batches`. Statistics do not tell which files hold a null, so that one null makes every file a candidate.
-    pub(super) fn of(column: &Field, batches: &[&RecordBatch]) -> Self {
+    pub(super) fn of(column: &Field, batches: &[&RecordBatch]) -> Result<Self, ArrowError> {
         let columns: Vec<&ArrayRef> = batches.iter().filter_map(|batch| batch.column_by_name(column.name())).collect();
         if columns.iter().any(|values| values.null_count() > 0) {
-            return Self::Unknown;
+            return Ok(Self::Unknown);
         }
         Self::new(column.data_type(), &columns)
     }
 
-    fn new(data_type: &DataType, columns: &[&ArrayRef]) -> Self {
-        match data_type {
+    fn new(data_type: &DataType, columns: &[&ArrayRef]) -> Result<Self, ArrowError> {
+        Ok(match data_type {
             DataType::Int32 => Self::Integers(sorted::<Int32Type>(columns)),
             DataType::Int64 => Self::Integers(sorted::<Int64Type>(columns)),
             DataType::Date32 => Self::Times(sorted::<Date32Type>(columns), day),
             DataType::Timestamp(_, _) => Self::Times(sorted::<TimestampMicrosecondType>(columns), micros),
-            DataType::Utf8 => {
-                let mut texts: Vec<&str> = columns.iter().flat_map(|column| column.as_string::<i32>().iter().flatten()).collect();
-                texts.sort_unstable();
-                Self::Texts(StringArray::from_iter_values(texts))
+            DataType::Utf8 if !columns.is_empty() => {
+                let columns: Vec<&dyn Array> = columns.iter().map(|column| column.as_ref()).collect();
+                Self::Texts(sort(&concat(&columns)?, None)?)
             }
             _ => Self::Unknown,
-        }
+        })
     }
 
-    pub(super) fn meets(&self, range: &KeyRange) -> bool {
-        fn within<T: PartialOrd>(values: &[T], least: &T, greatest: &T) -> bool {
-            values.get(values.partition_point(|value| value < least)).is_some_and(|value| value <= greatest)
-        }
+    pub(super) fn meet(&self, range: &KeyRange) -> bool {
+        let within = |values: &[i64], least: i64, greatest: i64| {
+            values.get(values.partition_point(|value| *value < least)).is_some_and(|value| *value <= greatest)
+        };
         match (self, range) {
-            (Self::Integers(values), KeyRange::Integer(least, greatest)) => within(values, least, greatest),
+            (Self::Integers(values) | Self::Times(values, _), KeyRange::Integer(least, greatest)) => {
+                within(values, *least, *greatest)
+            }
             (Self::Times(values, parse), KeyRange::Text(least, greatest)) => match (parse(least), parse(greatest)) {
-                (Some(least), Some(greatest)) => within(values, &least, &greatest),
+                (Some(least), Some(greatest)) => within(values, least, greatest),
                 _ => true,
             },
             (Self::Texts(values), KeyRange::Text(least, greatest)) => {
-                let (mut start, mut end) = (0, values.len());
-                while start < end {
-                    let middle = usize::midpoint(start, end);
-                    if values.value(middle) < least.as_str() { start = middle + 1 } else { end = middle }
+                let values = values.as_string::<i32>();
+                let (mut first, mut after) = (0, values.len());
+                while first < after {
+                    let middle = usize::midpoint(first, after);
+                    if values.value(middle) < least.as_str() { first = middle + 1 } else { after = middle }
                 }
-                start < values.len() && values.value(start) <= greatest.as_str()
+                first < values.len() && values.value(first) <= greatest.as_str()
             }
             _ => true,
         }
@@ -182,8 +196,17 @@ fn sorted<T: ArrowPrimitiveType<Native: Into<i64>>>(columns: &[&ArrayRef]) -> Ve
 
 /// The greatest value of a column of days or instants (microseconds), as far as statistics say.
 pub(super) fn latest(data_type: &DataType, range: &KeyRange) -> Option<i64> {
-    let KeyRange::Text(_, greatest) = range else { return None };
-    if *data_type == DataType::Date32 { day(greatest) } else { micros(greatest) }
+    match range {
+        KeyRange::Integer(_, greatest) => Some(*greatest),
+        KeyRange::Text(_, greatest) => {
+            if *data_type == DataType::Date32 {
+                day(greatest)
+            } else {
+                micros(greatest)
+            }
+        }
+        KeyRange::Any => None,
+    }
 }
 
 fn day(text: &str) -> Option<i64> {
@@ -223,6 +246,8 @@ mod tests {
             file((500, 500), ("a", "b"), times),
             DataFile { stats: None, ..file((0, 0), days, times) },
         ];
-        assert_eq!(keyed.candidates(&files, [&batch]), [0, 4, 5]);
+        let wanted = keyed.wanted([&batch]).unwrap();
+        let found: Vec<usize> = (0..files.len()).filter(|file| wanted.may_be_in(&files[*file])).collect();
+        assert_eq!(found, [0, 4, 5]);
     }
 }

@@ -184,13 +184,13 @@ impl Merge {
             (LandingScope::Changes | LandingScope::Append, Some(keys)) if keys.is_empty() && gone.is_empty() => Ok(None),
             (LandingScope::Changes | LandingScope::Append | LandingScope::Files(_), Some(mut keys)) => {
                 keys.extend(stored.gone.iter().copied().map(half));
-                let candidates = match incoming.held() {
+                let wanted = match incoming.held() {
                     Some(held) if !matches!(scope, LandingScope::Files(_)) => {
-                        self.keyed.candidates(&self.list, held.into_iter().chain(gone))
+                        Some(self.keyed.wanted(held.into_iter().chain(gone))?)
                     }
-                    _ => (0..self.list.len()).collect(),
+                    _ => None,
                 };
-                stored.probe(candidates, keys, join).await?;
+                stored.probe(wanted, keys, join).await?;
                 Ok(None)
             }
             _ => {

@@ -3,7 +3,7 @@
 //! Tables live at `<store>/<schema>/<name>/`: `raw.<system>__<stream>` (pulled rows, live only), `raw.<system>__<stream>__deleted` (last image of
 //! deleted rows), `raw.<system>__<stream>__discarded` (what the stream's contract left out), contracts and models under their own names, `write.<system>__<outbox>` (write maps), `system.cuts`.
 //! Pulled and staged files lie in the table's folder: `p-<pull>-….parquet`, `d-<pull>-….parquet` (deleted images), `s-<run>-….parquet`, `c-<run>-….parquet`
-//! (cuts), `k-<version>-….parquet` (compacted); beside them `_change_data/` (the change feed of pulled tables) and `deletion_vector_….bin` (rows of files that no longer count). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished).
+//! (cuts), `k-<version>-….parquet` (compacted); beside them `_change_data/` (the change feed of pulled tables) and `deletion_vector_….bin` (rows of files that no longer count). Beside the tables: `system/store.json` (the store's id), `system/manifests/<run>.json` (publications that are not finished), `env/<name>/` (environments).
 //! What stays true: a pull's rows, its number and its cursor are one commit; a run's tables become visible together.
 
 mod changes;
@@ -18,6 +18,7 @@ mod discard;
 mod encode;
 #[cfg(test)]
 mod engines;
+mod env;
 mod error;
 mod evolve;
 mod feed;
@@ -37,6 +38,7 @@ mod lease;
 mod ledger;
 mod limits;
 mod merge;
+mod output;
 mod place;
 mod pulls;
 mod pulls_table;
@@ -47,6 +49,7 @@ mod rewrite;
 mod rivals;
 mod schedules;
 mod sort;
+mod splice;
 mod stage;
 mod state;
 mod stats;
@@ -58,7 +61,7 @@ mod upsert;
 mod vector;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -73,6 +76,7 @@ use crate::base::{RunId, TableName};
 use crate::project::Project;
 
 pub use control::{Control, RunOutcome, RunRecord};
+pub use env::base_row;
 pub use error::{StoreError, retry_after};
 use place::Place;
 pub use pulls::{PullKind, PullRecord};
@@ -100,6 +104,8 @@ pub type Batches = BoxStream<'static, Result<RecordBatch, Box<dyn std::error::Er
 pub struct Store {
     pub control: Control,
     place: Place,
+    /// An environment's: production's store, which is only read.
+    base: Option<Box<Self>>,
     cache: Mutex<delta::Cache>,
     known: known::KnownVersions,
     limits: limits::Limits,
@@ -137,6 +143,12 @@ impl DataFile {
     /// Rows of the file itself, deleted or not.
     pub fn rows_in_file(&self) -> u64 {
         self.rows + self.deletion_vector.as_ref().map_or(0, DeletionVector::rows)
+    }
+
+    /// Those of `files` that are not among `others`.
+    pub fn beside(files: &[Self], others: &[Self]) -> Vec<Self> {
+        let known: BTreeSet<&str> = others.iter().map(|file| file.path.as_str()).collect();
+        files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
     }
 
     /// Positions in the file of the rows that count, ascending; `None`: all of them.
@@ -305,7 +317,10 @@ pub type TableNameText = String;
 pub struct Cut {
     pub run: RunId,
     pub as_of: Instant,
+    /// Of an environment: its own tables only.
     pub tables: BTreeMap<TableName, u64>,
+    /// The cut of production on which an environment's stands.
+    pub base: Option<Box<Self>>,
 }
 
 /// How far the control state is behind the tables.
@@ -324,21 +339,32 @@ impl Store {
     /// Opens or makes the store and its control state. A publication that was cut short stays invisible until [`Store::roll_forward`].
     /// Reading needs no lease; everything that commits needs one ([`Control::lease`]).
     pub async fn open(project: &Project) -> Result<Self, StoreError> {
-        let place = Place::open(&project.root, &project.store)?;
-        let control = Control::open(&project.root.join(&project.control))?;
         let writes = |system: &crate::project::System| {
             let of = |write: &crate::project::Write| Some(((system.name.clone(), write.outbox.clone()), write.hub_key.clone()?));
             system.connector.writes.values().filter_map(of).collect::<Vec<_>>()
         };
-        let hub_keys = project.systems.values().flat_map(writes).collect();
+        let hub_keys: BTreeMap<_, _> = project.systems.values().flat_map(writes).collect();
+        let limits = limits::Limits::within(project.memory_limit_bytes);
+        let open = |store: &str, control: &std::path::Path| {
+            Ok::<_, StoreError>((Place::open(&project.root, store)?, Control::open(&project.root.join(control))?))
+        };
+        let (mut place, control) = open(&project.store, &project.control)?;
+        let mut base = None;
+        if let Some(environment) = &project.environment {
+            let (under, control) = open(&environment.production_store, &environment.production_control)?;
+            place = place.over(&under);
+            let production = Self::assemble(under, control, hub_keys.clone()).await?;
+            base = Some(Box::new(Self { limits, ..production }));
+        }
         let store = Self::assemble(place, control, hub_keys).await?;
-        Ok(Self { limits: limits::Limits::within(project.memory_limit_bytes), ..store })
+        Ok(Self { limits, base, ..store })
     }
 
     async fn assemble(place: Place, control: Control, hub_keys: BTreeMap<(String, String), String>) -> Result<Self, StoreError> {
         let store = Self {
             control,
             place,
+            base: None,
             cache: Mutex::default(),
             known: known::KnownVersions::default(),
             limits: limits::Limits::default(),
@@ -404,7 +430,7 @@ impl Store {
             })
         };
         let mut tables = Vec::new();
-        for schema in folders(None).await? {
+        for schema in folders(None).await?.into_iter().filter(|folder| folder.as_ref() != env::FOLDER) {
             for folder in folders(Some(schema.clone())).await? {
                 let name = |path: &Path| path.filename().map(str::to_owned);
                 let table = name(&schema).zip(name(&folder)).and_then(|(schema, name)| format!("{schema}.{name}").parse().ok());

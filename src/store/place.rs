@@ -38,7 +38,7 @@ pub(super) struct Place {
     /// Address of the folder; ends with a slash.
     url: Url,
     /// The folder on this machine's disk, if it is there.
-    disk: Option<PathBuf>,
+    pub(super) disk: Option<PathBuf>,
 }
 
 /// By which an object that was written anew is told from the one before.

@@ -87,10 +87,9 @@ impl Store {
         let intake = Arc::new(Replacing { keyed: keyed.clone(), join: is_keyed.then(|| join.clone()), read: Mutex::default() });
         let incoming = Incoming::drain(files.clone(), vec![rows], self.limits.rows_bytes, intake.clone()).await?;
         let mut stored = Stored::new(files.clone(), keyed.clone(), base.files.clone(), self.limits.rows_bytes);
-        let candidates = (0..base.files.len()).filter(|file| chosen.may_be_in(&base.files[*file])).collect();
         stored.expected = Expected::Chosen(chosen);
         let stored = Arc::new(stored);
-        stored.probe(candidates, KeySet::default(), &join).await?;
+        stored.probe(None, KeySet::default(), &join).await?;
         let join = std::mem::replace(&mut *join.lock().unwrap_or_else(PoisonError::into_inner), Join::new(spill_folder, 0));
         let mut diff = Diff::of(&keyed.table, join, Rules::default()).await?;
         if !is_keyed {

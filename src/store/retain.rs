@@ -1,6 +1,6 @@
 //! What history is kept, and the removal of the rest: old cuts, log files, data files.
 //!
-//! Kept are the versions that kept cuts name: those of young runs, of runs behind a change that was sent or still may be, and the latest. Everything
+//! Kept are the versions that kept cuts name: those of young runs, of runs behind a change that was sent or still may be, of runs that an environment stands on, and the latest. Everything
 //! is worked out anew from `system.cuts` and the tables' logs each time, in an order in which any step can be the last one: cuts that are given up
 //! are marked first, then their log files go, then data files. Nothing that was written or was still current a day ago is removed, because a reader may
 //! be in the middle of it, and because another writer's staged files look like leftovers.
@@ -102,11 +102,13 @@ impl Store {
         let sent_since = now - TimeDelta::from_std(keep.sent).unwrap_or(TimeDelta::MAX);
         let (started, sent) = (self.control.run_starts()?, self.control.sent_runs(sent_since)?);
         let lost = self.control.ledger_lost()?.filter(|(_, at)| *at >= sent_since);
+        let under_environments = self.runs_under_environments().await?;
         let is_young = |run: RunId| started.get(&run).is_some_and(|at| *at >= young_since);
         let is_kept = |run: RunId, as_of: Instant| {
             // A run that the control state does not know may be behind a change that it does not know either.
             let unknown = !started.contains_key(&run) && as_of >= sent_since;
-            run == newest || is_young(run) || sent.contains(&run) || unknown || lost.is_some_and(|(until, _)| run <= until)
+            let is_used = sent.contains(&run) || under_environments.contains(&run);
+            run == newest || is_young(run) || is_used || unknown || lost.is_some_and(|(until, _)| run <= until)
         };
         keeping.expired =
             runs.iter().filter(|(run, (as_of, named))| *named && !is_kept(**run, *as_of)).map(|(run, _)| *run).collect();
@@ -170,7 +172,7 @@ impl Store {
                     } else if marked.insert(run) {
                         let as_of = batch.column(3).as_primitive::<TimestampMicrosecondType>().value(start);
                         let as_of = DateTime::from_timestamp_micros(as_of).unwrap_or_default();
-                        writer.write(&cut_batch(&Cut { run, as_of, tables: BTreeMap::new() })?).await?;
+                        writer.write(&cut_batch(&Cut { run, as_of, tables: BTreeMap::new(), base: None })?).await?;
                     }
                     start += rows;
                 }

@@ -9,25 +9,22 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt64Array, new_null_array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use object_store::ObjectStore;
-use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::arrow_writer::{
-    ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriter, ArrowWriterOptions, compute_leaves,
-};
-use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
-use parquet::file::reader::{ChunkReader, Length};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::file::writer::SerializedRowGroupWriter;
 use roaring::RoaringTreemap;
 
-use super::file::{Opened, Upload, columns_with_nan, parquet_error, unique, without, written};
-use super::{DataFile, StoreError, encode, types};
+use super::encode::{self, Column};
+use super::file::{Opened, columns_with_nan, parquet_error, unique, without};
+use super::output::{Chunk, Output, append};
+use super::splice::splice;
+use super::{DataFile, StoreError, types};
 
 /// What becomes of a file's rows. Positions count all rows of the file, also those that a deletion vector marks.
 pub(super) struct Edit {
@@ -35,6 +32,8 @@ pub(super) struct Edit {
     pub(super) replaced: Vec<u64>,
     /// The rows that come in their place, in the same order, with the table's schema.
     pub(super) rows: RecordBatch,
+    /// The rows as they were, if they are at hand: what they share with the new ones need not be looked at.
+    pub(super) old: Option<RecordBatch>,
     /// Ascending positions in the file, none of them replaced.
     pub(super) removed: Vec<u64>,
 }
@@ -61,7 +60,8 @@ pub(super) async fn edit(
     }
     let path = unique(stem);
     let failed = |source| parquet_error(table, &path, "write it", source);
-    let mut output = Output::begin(store, path.clone(), schema, &old).map_err(failed)?;
+    let mut output = Output::begin(store, path.clone(), schema).map_err(failed)?;
+    let with_dictionary = encode::dictionaries_like(schema, old.metadata.metadata());
     let mut start = 0;
     for group in 0..old.metadata.metadata().num_row_groups() {
         let metadata = old.metadata.metadata().row_group(group);
@@ -74,12 +74,12 @@ pub(super) async fn edit(
         let ranges =
             metadata.columns().iter().map(|chunk| chunk.byte_range()).map(|(from, length)| from..from + length).collect();
         let chunks = old.bytes(ranges).await?;
-        output.add(&old, group, &chunks, schema, &piece)?;
+        rewrite(&mut output, &old, group, &chunks, schema, &with_dictionary, &piece)?;
         output.upload().await.map_err(failed)?;
     }
     let mut with_nan = columns_with_nan(&edit.rows, &[]);
     with_nan.extend(unbounded(schema, file));
-    output.finish(schema, &with_nan).await.map_err(failed).map(Some)
+    output.finish(&with_nan).await.map_err(failed).map(Some)
 }
 
 /// Columns of doubles whose statistics in `file` have no bounds although there may be some: where a NaN may be.
@@ -94,9 +94,10 @@ fn unbounded(schema: &SchemaRef, file: &DataFile) -> Vec<usize> {
 }
 
 /// What becomes of the rows of one row group.
-struct Piece {
+pub(super) struct Piece {
     /// New rows, and where they are in the row group.
     rows: RecordBatch,
+    old: Option<RecordBatch>,
     replaced: UInt64Array,
     /// For each row that is left: `(0, position)` of an old row or `(1, position)` of a new one. Empty if every row stays what it is.
     sources: Vec<(usize, usize)>,
@@ -124,7 +125,38 @@ impl Piece {
             sources.retain(|_| position.next().is_some_and(|position| !removed.contains(position)));
         }
         let rows = edit.rows.slice(first, after - first);
-        Self { rows, replaced: replaced.into(), sources, rows_left, rows_removed: count - rows_left }
+        let old = edit.old.as_ref().map(|old| old.slice(first, after - first));
+        Self { rows, old, replaced: replaced.into(), sources, rows_left, rows_removed: count - rows_left }
+    }
+
+    /// Whether it is known without a look at the file that a column keeps its values.
+    fn keeps(&self, column: usize) -> bool {
+        let is_same = |old: &RecordBatch| old.column(column).as_ref() == self.rows.column(column).as_ref();
+        self.sources.is_empty() || self.rows_removed == 0 && self.old.as_ref().is_some_and(is_same)
+    }
+
+    /// Where in `sources` what is left of these old rows stands.
+    fn sources_of(&self, rows: &Range<usize>) -> &[(usize, usize)] {
+        let row = |source: &(usize, usize)| match *source {
+            (0, row) => row,
+            (_, new) => self.replaced.value(new) as usize,
+        };
+        let start = self.sources.partition_point(|source| row(source) < rows.start);
+        let end = self.sources.partition_point(|source| row(source) < rows.end);
+        &self.sources[start..end]
+    }
+
+    /// Whether one of these old rows is replaced or removed.
+    pub(super) fn changes(&self, rows: &Range<usize>) -> bool {
+        let left = self.sources_of(rows);
+        !self.sources.is_empty() && (left.len() < rows.len() || left.iter().any(|(is_new, _)| *is_new == 1))
+    }
+
+    /// What becomes of these old rows, whose values of a column are `old`.
+    pub(super) fn values_of(&self, column: usize, old: &ArrayRef, rows: Range<usize>) -> Result<ArrayRef, ParquetError> {
+        let shifted = |source: &(usize, usize)| if source.0 == 0 { (0, source.1 - rows.start) } else { *source };
+        let sources: Vec<_> = self.sources_of(&rows).iter().map(shifted).collect();
+        Ok(interleave(&[old, self.rows.column(column)], &sources)?)
     }
 
     /// The values of a column afterwards; `None` if they are the old ones.
@@ -137,65 +169,52 @@ impl Piece {
     }
 }
 
-/// The file being written.
-struct Output {
-    path: Path,
-    writer: SerializedFileWriter<Vec<u8>>,
-    encoders: ArrowRowGroupWriterFactory,
-    upload: Upload,
-}
-
-impl Output {
-    fn begin(store: &Arc<dyn ObjectStore>, path: Path, schema: &SchemaRef, like: &Opened) -> Result<Self, ParquetError> {
-        let properties = encode::like(schema, like.metadata.metadata());
-        let options = ArrowWriterOptions::new().with_properties(properties);
-        let (writer, encoders) =
-            ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?.into_serialized_writer()?;
-        let upload = Upload::new(store, &path);
-        Ok(Self { path, writer, encoders, upload })
-    }
-
-    /// Writes one row group; `chunks`: the columns of the old one.
-    fn add(&mut self, old: &Opened, group: usize, chunks: &[Bytes], schema: &SchemaRef, piece: &Piece) -> Result<(), StoreError> {
-        let failed = |source| parquet_error(&old.table, &self.path, "write it", source);
-        let encoders = self.encoders.create_column_writers(self.writer.flushed_row_groups().len()).map_err(failed)?;
-        let descriptors = self.writer.schema_descr().columns().to_vec();
-        let mut output = self.writer.next_row_group().map_err(failed)?;
-        for (column, encoder) in encoders.into_iter().enumerate() {
-            let metadata = old.metadata.metadata().row_group(group);
-            let leaf = metadata.columns().iter().position(|chunk| chunk.column_path() == descriptors[column].path());
-            // What another program wrote in another form is encoded anew.
-            let copied = leaf.filter(|leaf| metadata.column(*leaf).column_descr() == descriptors[column].as_ref());
-            if let (Some(leaf), true) = (copied, piece.sources.is_empty()) {
-                copy(old, group, leaf, &chunks[leaf], &mut output).map_err(failed)?;
+/// Writes one row group; `chunks`: the columns of the old one.
+fn rewrite(
+    output: &mut Output,
+    old: &Opened,
+    group: usize,
+    chunks: &[Bytes],
+    schema: &SchemaRef,
+    with_dictionary: &[bool],
+    piece: &Piece,
+) -> Result<(), StoreError> {
+    let path = output.path.clone();
+    let failed = |source| parquet_error(&old.table, &path, "write it", source);
+    let descriptors = output.descriptors();
+    let (mut written, codec) = output.group().map_err(failed)?;
+    for (column, descriptor) in descriptors.into_iter().enumerate() {
+        let metadata = old.metadata.metadata().row_group(group);
+        let leaf = metadata.columns().iter().position(|chunk| chunk.column_path() == descriptor.path());
+        // What another program wrote in another form is encoded anew.
+        let copied = leaf.filter(|leaf| metadata.column(*leaf).column_descr() == descriptor.as_ref());
+        if let (Some(leaf), true) = (copied, piece.keeps(column)) {
+            copy(old, group, leaf, &chunks[leaf], &mut written).map_err(failed)?;
+            continue;
+        }
+        let field = schema.field(column);
+        if let (Some(leaf), false, true) = (copied, with_dictionary[column], piece.old.is_some() || piece.rows_removed > 0) {
+            let mut anew = Column::new(descriptor.clone(), false);
+            if splice(old, (group, leaf), &chunks[leaf], (column, field), piece, &mut anew, codec)? {
+                append(anew, codec, &mut written).map_err(failed)?;
                 continue;
             }
-            let field = schema.field(column);
-            let values = match leaf {
-                Some(leaf) => decode(old, group, leaf, &chunks[leaf], field)?,
-                None => new_null_array(field.data_type(), metadata.num_rows() as usize),
-            };
-            match (piece.values(column, &values).map_err(failed)?, copied) {
-                (None, Some(leaf)) => copy(old, group, leaf, &chunks[leaf], &mut output).map_err(failed)?,
-                (changed, _) => encode(encoder, field, &changed.unwrap_or(values), &mut output).map_err(failed)?,
+        }
+        let values = match leaf {
+            Some(leaf) => decode(old, group, leaf, &chunks[leaf], field)?,
+            None => new_null_array(field.data_type(), metadata.num_rows() as usize),
+        };
+        match (piece.values(column, &values).map_err(failed)?, copied) {
+            (None, Some(leaf)) => copy(old, group, leaf, &chunks[leaf], &mut written).map_err(failed)?,
+            (changed, _) => {
+                let mut column = Column::new(descriptor, with_dictionary[column]);
+                column.write(&changed.unwrap_or(values), codec).map_err(failed)?;
+                append(column, codec, &mut written).map_err(failed)?;
             }
         }
-        output.close().map_err(failed)?;
-        Ok(())
     }
-
-    /// Sends on what was written so far.
-    async fn upload(&mut self) -> Result<(), ParquetError> {
-        let bytes = std::mem::take(self.writer.inner_mut());
-        self.upload.write(bytes.into()).await
-    }
-
-    async fn finish(mut self, schema: &SchemaRef, with_nan: &[usize]) -> Result<DataFile, ParquetError> {
-        let metadata = self.writer.finish()?;
-        self.upload().await?;
-        self.upload.complete().await?;
-        Ok(written(schema, &self.path, self.writer.bytes_written(), &metadata, with_nan))
-    }
+    written.close().map_err(failed)?;
+    Ok(())
 }
 
 type GroupWriter<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
@@ -217,18 +236,6 @@ fn copy(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, output: &mut Gro
     output.append_column(&Chunk { start, bytes: bytes.clone() }, close)
 }
 
-fn encode(
-    mut encoder: ArrowColumnWriter,
-    field: &Field,
-    values: &ArrayRef,
-    output: &mut GroupWriter,
-) -> Result<(), ParquetError> {
-    for leaf in compute_leaves(field, values)? {
-        encoder.write(&leaf)?;
-    }
-    encoder.close()?.append_to_row_group(output)
-}
-
 /// All values of a column of a row group.
 fn decode(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, field: &Field) -> Result<ArrayRef, StoreError> {
     let metadata = old.metadata.metadata().row_group(group);
@@ -246,45 +253,12 @@ fn decode(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, field: &Field)
     types::cast(&old.table, field, &read().map_err(old.failed("read it"))?)
 }
 
-/// A part of a file, at its place in the file.
-struct Chunk {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Chunk {
-    fn after(&self, position: u64) -> Result<Bytes, ParquetError> {
-        let skipped = position.checked_sub(self.start).filter(|skipped| *skipped <= self.bytes.len() as u64);
-        let skipped = skipped.ok_or_else(|| ParquetError::EOF(format!("byte {position} is not in the column")))?;
-        Ok(self.bytes.slice(skipped as usize..))
-    }
-}
-
-impl Length for Chunk {
-    fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Chunk {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(self.after(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let rest = self.after(start)?;
-        let cut = || ParquetError::EOF(format!("{length} bytes from byte {start} are not in the column"));
-        if length <= rest.len() { Ok(rest.slice(..length)) } else { Err(cut()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant as Clock;
 
     use arrow::array::{Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::compute::take_record_batch;
     use futures::TryStreamExt;
     use object_store::memory::InMemory;
     use proptest::prelude::*;
@@ -331,6 +305,7 @@ mod tests {
     }
 
     async fn check(rows: Vec<(Row, Fate)>, group: usize, adds_column: bool) {
+        let knows_old = rows.len() % 2 == 0;
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let old: Vec<Row> = rows.iter().map(|(row, _)| row.clone()).collect();
         let positions = |of: &[Fate]| (0..rows.len()).filter(|n| of.contains(&rows[*n].1)).map(|n| n as u64).collect::<Vec<_>>();
@@ -364,12 +339,10 @@ mod tests {
         let all = lines(&batch(&old));
         let at = |located: &Located| located.positions.iter().map(|n| all[*n as usize].clone()).collect::<Vec<_>>();
         assert!(found.iter().all(|found| lines(&found.rows) == at(found)));
-        let change = Edit {
-            replaced: positions(&[Fate::SetsText, Fate::SetsAll]),
-            rows: replacing.clone(),
-            removed: positions(&[Fate::Removed]),
-        };
-        let schema = replacing.schema();
+        let (schema, replaced) = (replacing.schema(), positions(&[Fate::SetsText, Fate::SetsAll]));
+        let before = take_record_batch(&batch(&old), &UInt64Array::from(replaced.clone())).unwrap();
+        let before = knows_old.then(|| types::by_name(TABLE, &before, &schema).unwrap());
+        let change = Edit { replaced, rows: replacing.clone(), old: before, removed: positions(&[Fate::Removed]) };
         let edited = edit(&store, TABLE, "raw/erp__orders/p-2", &schema, &file, &change).await.unwrap();
         assert_eq!(edited.is_some(), !left.is_empty());
         let Some(edited) = edited else { return };
@@ -407,7 +380,7 @@ mod tests {
         let rows = batch(&(0..40).map(|id| (id, Some(format!("text {id}")), Some(0.25))).collect::<Vec<_>>());
         let file = file_of(&store, &rows, 10).await;
         let new = batch(&[(13, Some("other".into()), Some(0.25))]);
-        let change = Edit { replaced: vec![13], rows: new, removed: vec![25] };
+        let change = Edit { replaced: vec![13], rows: new, old: None, removed: vec![25] };
         let edited = edit(&store, TABLE, "p", &rows.schema(), &file, &change).await.unwrap().unwrap();
         let chunks = async |file: &DataFile| {
             let mut opened = Opened::new(&store, TABLE, file, PageIndexPolicy::Required).await.unwrap();
@@ -460,7 +433,7 @@ mod tests {
         let file = writer.finish().await.unwrap().remove(0);
         let replaced = |count: u64, every: u64| (0..count).map(|n| n * every).collect::<Vec<_>>();
         for (what, positions) in [("10,000 random", replaced(10_000, 100)), ("6,000 clustered", replaced(6_000, 1))] {
-            let new = Edit { rows: rows(positions.clone(), 2), replaced: positions, removed: Vec::new() };
+            let new = Edit { rows: rows(positions.clone(), 2), replaced: positions, old: None, removed: Vec::new() };
             let new = Arc::new(new);
             let start = (Clock::now(), cpu_s());
             let edits = (0..4).map(|_| {

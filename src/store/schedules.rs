@@ -98,6 +98,14 @@ impl Control {
         })
     }
 
+    /// How many runs after `run` published their tables.
+    pub fn published_after(&self, run: RunId) -> Result<usize, StoreError> {
+        self.read("cannot look for runs", |db| {
+            let sql = "select count(*) from runs where run > ?1 and outcome in ('published', 'degraded') and pipeline <> 'pull'";
+            db.query_row(sql, [run.0], |row| row.get::<_, i64>(0)).map(|count| usize::try_from(count).unwrap_or_default())
+        })
+    }
+
     /// The newest run after `seen` in which a pull changed rows of `system`; those of `but` do not count.
     pub fn fresh_since(&self, system: &str, seen: RunId, but: &str) -> Result<Option<RunId>, StoreError> {
         self.read("cannot look for pulls", |db| {

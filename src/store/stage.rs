@@ -64,6 +64,23 @@ impl Store {
         Ok(content.text(&types::to_delta(&schema)))
     }
 
+    /// The hash that [`Store::stage`] would give `batches`, and how many rows they are; nothing is written.
+    pub async fn content_of_batches(
+        &self,
+        table: &TableName,
+        schema: SchemaRef,
+        mut batches: Batches,
+    ) -> Result<(String, u64), StoreError> {
+        let name = table.to_string();
+        let schema = types::storable(&name, &schema)?;
+        let mut content = Content::new(&schema);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
+            content.add(&name, &types::by_position(&name, &batch, &schema)?)?;
+        }
+        Ok((content.text(&types::to_delta(&schema)), content.rows))
+    }
+
     /// Writes `batches` as the whole next content of `table`, visible to nobody yet.
     ///
     /// Types that a table cannot have are widened (`Int16` → `Int32`, views → plain); what cannot be kept without loss is an error that names the column.

@@ -8,7 +8,8 @@ use std::fmt::Write;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat};
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::basic::ConvertedType;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use serde_json::Value;
 
@@ -163,16 +164,6 @@ pub(super) fn key_range(stats: Option<&str>, column: &str) -> KeyRange {
     range_of(&stats["minValues"][column], &stats["maxValues"][column])
 }
 
-/// The range of a column in one row group.
-pub(super) fn group_range(data_type: &DataType, chunk: &ColumnChunkMetaData) -> KeyRange {
-    let bound = |bound: &Bound| bound.json(data_type).and_then(|json| serde_json::from_str::<Value>(&json).ok());
-    let Some((least, greatest)) = chunk.statistics().and_then(|found| bounds(data_type, found)) else { return KeyRange::Any };
-    match (bound(&least), bound(&greatest)) {
-        (Some(least), Some(greatest)) => range_of(&least, &greatest),
-        _ => KeyRange::Any,
-    }
-}
-
 fn range_of(least: &Value, greatest: &Value) -> KeyRange {
     match (least, greatest) {
         (Value::Number(least), Value::Number(greatest)) => match (least.as_i64(), greatest.as_i64()) {
@@ -180,6 +171,26 @@ fn range_of(least: &Value, greatest: &Value) -> KeyRange {
             _ => KeyRange::Any,
         },
         (Value::String(least), Value::String(greatest)) => KeyRange::Text(least.clone(), greatest.clone()),
+        _ => KeyRange::Any,
+    }
+}
+
+/// The range of the column `field` in a row group; nothing is known where the file has another type.
+pub(super) fn group_range(field: &Field, group: &RowGroupMetaData) -> KeyRange {
+    let chunk = group.columns().iter().find(|chunk| chunk.column_path().parts() == [field.name().as_str()]);
+    let is_known = |chunk: &&ColumnChunkMetaData| match field.data_type() {
+        DataType::Utf8 => true,
+        // Others are the same number in any type but instants, which count in units of their own.
+        DataType::Timestamp(_, _) => chunk.column_descr().converted_type() == ConvertedType::TIMESTAMP_MICROS,
+        _ => chunk.column_descr().converted_type() != ConvertedType::DECIMAL,
+    };
+    let found = chunk.filter(is_known).and_then(ColumnChunkMetaData::statistics);
+    match found.and_then(|statistics| bounds(field.data_type(), statistics)) {
+        Some((Bound::Integer(least), Bound::Integer(greatest))) => match (least.try_into(), greatest.try_into()) {
+            (Ok(least), Ok(greatest)) => KeyRange::Integer(least, greatest),
+            _ => KeyRange::Any,
+        },
+        Some((Bound::Text(least), Bound::Text(greatest))) => KeyRange::Text(least, greatest),
         _ => KeyRange::Any,
     }
 }

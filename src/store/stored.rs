@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 
 use super::incoming::{Files, side_by_side, workers};
 use super::join::{Entry, Join};
-use super::keyed::Keyed;
+use super::keyed::{Keyed, Wanted};
 use super::{Chosen, DataFile, StoreError};
 
 /// Column with the path of the file that a row came from, in streams of files.
@@ -113,17 +113,23 @@ impl Stored {
         Ok(sums.into_iter().fold(0, u128::wrapping_add))
     }
 
-    /// Adds the rows whose key is in `wanted` or that are expected. Only the files `candidates` are looked at, and of them first the keys.
+    /// Adds the rows whose key is in `wanted` or that are expected. Only where statistics say that one of `keys` may be (`None`: anywhere) is looked
+    /// for them, and first only at the keys.
     pub(super) async fn probe(
         self: &Arc<Self>,
-        candidates: Vec<usize>,
+        keys: Option<Wanted>,
         wanted: KeySet,
         join: &Arc<Mutex<Join>>,
     ) -> Result<(), StoreError> {
-        let wanted = Arc::new(wanted);
+        let may_hold = |file: &usize| match &self.expected {
+            Expected::Chosen(chosen) => chosen.may_be_in(&self.list[*file]),
+            _ => keys.as_ref().is_none_or(|keys| keys.may_be_in(&self.list[*file])),
+        };
+        let candidates: Vec<usize> = (0..self.list.len()).filter(may_hold).collect();
+        let (wanted, keys) = (Arc::new(wanted), Arc::new(keys));
         let probe = |file: usize| {
-            let (stored, wanted, join) = (self.clone(), wanted.clone(), join.clone());
-            async move { stored.probe_file(file as u32, &wanted, &join).await }
+            let (stored, wanted, keys, join) = (self.clone(), wanted.clone(), keys.clone(), join.clone());
+            async move { stored.probe_file(file as u32, &keys, &wanted, &join).await }
         };
         side_by_side(&self.keyed.table, workers(), candidates.into_iter().map(probe)).await?;
         Ok(())
@@ -157,8 +163,16 @@ impl Stored {
         Ok(sum)
     }
 
-    async fn probe_file(&self, file: u32, wanted: &KeySet, join: &Mutex<Join>) -> Result<(), StoreError> {
-        let mut columns = self.files.columns(&self.list[file as usize], self.probed());
+    async fn probe_file(
+        &self,
+        file: u32,
+        keys: &Arc<Option<Wanted>>,
+        wanted: &KeySet,
+        join: &Mutex<Join>,
+    ) -> Result<(), StoreError> {
+        let keys = keys.clone();
+        let may_hold = move |group: &_| keys.as_ref().as_ref().is_none_or(|keys| keys.may_be_in_group(group));
+        let mut columns = self.files.groups(&self.list[file as usize], self.probed(), may_hold);
         let (mut found, mut positions) = (Vec::new(), RoaringBitmap::new());
         while let Some(located) = columns.next().await {
             let located = located?;
@@ -206,21 +220,29 @@ impl Stored {
 
     /// The rows at `positions` of a file.
     pub(super) fn rows(&self, file: u32, positions: &RoaringBitmap) -> BoxStream<'static, Result<RecordBatch, StoreError>> {
+        if let Some(batches) = self.held(file, positions) {
+            return futures::stream::iter(batches.collect::<Vec<_>>()).boxed();
+        }
+        let rows = self.files.rows(&self.list[file as usize], self.keyed.schema.clone(), positions);
+        rows.map_ok(|located| located.rows).boxed()
+    }
+
+    /// The same, if they were kept.
+    pub(super) fn held(
+        &self,
+        file: u32,
+        positions: &RoaringBitmap,
+    ) -> Option<impl Iterator<Item = Result<RecordBatch, StoreError>>> {
         let held = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((all, batches)) = held.by_file.get(&file).filter(|(all, _)| positions.is_subset(all)) else {
-            drop(held);
-            let rows = self.files.rows(&self.list[file as usize], self.keyed.schema.clone(), positions);
-            return rows.map_ok(|located| located.rows).boxed();
-        };
-        let mut keep = all.iter().map(|position| positions.contains(position));
-        let chosen: Vec<_> = batches
-            .iter()
-            .map(|batch| {
-                let keep: BooleanArray = keep.by_ref().take(batch.num_rows()).map(Some).collect();
-                filter_record_batch(batch, &keep).map_err(self.files.arrow("pick rows"))
-            })
-            .collect();
-        futures::stream::iter(chosen).boxed()
+        let (all, batches) = held.by_file.get(&file).filter(|(all, _)| positions.is_subset(all))?;
+        let keep: Vec<bool> = all.iter().map(|position| positions.contains(position)).collect();
+        let mut start = 0;
+        let failed = self.files.arrow("pick rows");
+        Some(batches.clone().into_iter().map(move |batch| {
+            let end = start + batch.num_rows();
+            let keep = BooleanArray::from(keep[std::mem::replace(&mut start, end)..end].to_vec());
+            filter_record_batch(&batch, &keep).map_err(&failed)
+        }))
     }
 
     fn expected(&self, batch: &RecordBatch, keys: &[u128]) -> Result<Vec<bool>, StoreError> {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::concat_batches;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use roaring::RoaringBitmap;
@@ -240,8 +241,13 @@ impl Upsert {
                 Some(picked) => picked.take(touched.replacing.values().copied())?,
                 None => RecordBatch::new_empty(self.files.schema.clone()),
             };
-            let replaced = touched.replacing.into_keys().map(u64::from).collect();
-            let edit = Edit { replaced, rows, removed: touched.removed.into_iter().map(u64::from).collect() };
+            let replaced: RoaringBitmap = touched.replacing.keys().copied().collect();
+            let old = self.stored.held(touched.file, &replaced).map(|batches| {
+                let batches = batches.collect::<Result<Vec<_>, _>>()?;
+                concat_batches(&self.files.schema, &batches).map_err(self.files.arrow("put rows together"))
+            });
+            let (replaced, old) = (replaced.into_iter().map(u64::from).collect(), old.transpose()?);
+            let edit = Edit { replaced, rows, old, removed: touched.removed.into_iter().map(u64::from).collect() };
             let files = self.files.clone();
             jobs.push(
                 async move {

@@ -63,6 +63,11 @@ impl DeletionVector {
         Ok(Self { descriptor, path })
     }
 
+    /// Seen from where `folder` is the store's root.
+    pub(super) fn move_to(&mut self, folder: &str) {
+        self.path = self.path.take().map(|path| format!("{folder}/{path}"));
+    }
+
     /// As an action of the log has it.
     pub(super) fn descriptor(&self) -> &DeletionVectorDescriptor {
         &self.descriptor

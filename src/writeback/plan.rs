@@ -136,9 +136,9 @@ impl Writeback<'_> {
     /// The versions to compare: what is wanted as published, what the target has as last pulled. `None` if one of them does not exist.
     async fn versions(&self, spec: &Spec<'_>, cut: &Cut) -> Result<Option<(TableVersion, TableVersion)>, WritebackError> {
         let wanted = spec.wanted();
-        let Some(version) = cut.tables.get(&wanted) else { return Ok(None) };
+        let Some(version) = self.store.version_of(cut, &wanted).await? else { return Ok(None) };
         let Some(raw) = self.store.latest(&spec.raw()).await? else { return Ok(None) };
-        Ok(Some((self.store.at(&wanted, *version).await?, raw)))
+        Ok(Some((version, raw)))
     }
 
     async fn difference(

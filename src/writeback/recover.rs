@@ -106,8 +106,7 @@ impl Writeback<'_> {
     async fn exported(&self, cut: &Cut) -> Result<BTreeMap<(String, String), Exported>, WritebackError> {
         let table = TableName::new("system", "changes");
         let mut exported: BTreeMap<(String, String), Exported> = BTreeMap::new();
-        let Some(version) = cut.tables.get(&table) else { return Ok(exported) };
-        let version = self.store.at(&table, *version).await?;
+        let Some(version) = self.store.version_of(cut, &table).await? else { return Ok(exported) };
         let mut batches = self.store.read(&version);
         while let Some(batch) =
             batches.try_next().await.map_err(|source| WritebackError::Read { table: table.clone(), source })?
@@ -159,8 +158,7 @@ impl Writeback<'_> {
             known.iter().map(|key| (key_text(&spec.write.key, key), key.clone())).collect();
         let mut columns = spec.write.key.clone();
         let raw = self.store.latest(&spec.raw()).await?;
-        if let (Some(version), Some(raw)) = (cut.tables.get(&spec.wanted()), raw) {
-            let version = self.store.at(&spec.wanted(), *version).await?;
+        if let (Some(version), Some(raw)) = (self.store.version_of(cut, &spec.wanted()).await?, raw) {
             for (key, row) in wanted(self.store, spec, &version, &raw.schema).await? {
                 columns.extend(row.fields.keys().filter(|column| !columns.contains(column)).cloned().collect::<Vec<_>>());
                 candidates.insert(key, row.key);

@@ -331,3 +331,18 @@ fn plant_changes(hub: &loopline::pipeline::Hub, state: ChangeState) -> Vec<i64> 
     let filter = loopline::store::Filter { states: Some(vec![state]), ..Default::default() };
     hub.store.control.changes(&filter).unwrap().iter().map(|change| change.id).collect()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn earlier_runs_are_asked_by_their_number() {
+    let plant = plant_with_kpi().await;
+    plant.run("ask").await;
+    let app = app(&plant, "127.0.0.1:8080").await;
+    let last = get_json(&app, "/api/v1/kpis/open_orders?grain=total").await;
+    let first = get_json(&app, "/api/v1/kpis/open_orders?grain=total&as_of=1").await;
+    assert_eq!((last["run"].as_i64(), first["run"].as_i64()), (Some(2), Some(1)));
+    assert_eq!(get_json(&app, "/api/v1/kpis?as_of=1").await[0]["name"], "open_orders");
+    for path in ["/api/v1/kpis?as_of=9", "/api/v1/kpis/open_orders?as_of=9", "/api/v1/lots/L1/trace?as_of=9"] {
+        let (status, body) = get(&app, path).await;
+        assert_eq!((status, body.contains("run 9 published nothing")), (StatusCode::NOT_FOUND, true), "{path}: {body}");
+    }
+}

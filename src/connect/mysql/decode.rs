@@ -6,7 +6,7 @@ use mysql_async::Value;
 
 use super::catalog::{Column, Kind};
 use super::field::Field;
-use crate::connect::cells::Fault;
+use crate::connect::cells::{Cells, Fault, text};
 use crate::connect::chosen;
 use crate::connect::instant::{from_local, instant_text, to_local};
 use crate::connect::value::{Scalar, decimal_text, decimal_unscaled, scalar_of, scale_of};
@@ -45,14 +45,30 @@ pub(super) fn decode(kind: Kind, field: Field<'_>, zone: Option<Tz>) -> Result<O
     Ok(Some(scalar))
 }
 
+/// Appends one value to its column: what [`decode`] gives, without the step in between for the types that most columns have. Appends nothing
+/// on a fault.
+#[inline]
+pub(super) fn fill(kind: Kind, field: Field<'_>, zone: Option<Tz>, cells: &mut Cells) -> Result<(), Fault> {
+    match (kind, field, cells) {
+        (Kind::Int8, Field::Int(integer), Cells::Int64(cells)) => cells.append(integer),
+        (Kind::Int4, Field::Int(integer), Cells::Int32(cells)) => {
+            cells.append(i32::try_from(integer).map_err(|_| Fault::Shape)?);
+        }
+        (Kind::Decimal { precision, scale }, Field::Bytes(bytes), Cells::Decimal(cells)) => {
+            cells.append(decimal(bytes, precision, scale)?);
+        }
+        (Kind::Date, Field::Date(year, month, day, 0, 0, 0, 0), Cells::Date(cells)) => cells.append(date(year, month, day)?),
+        (Kind::Text | Kind::TextCast, Field::Bytes(bytes), Cells::Utf8(cells)) => cells.append_text(bytes)?,
+        (kind, field, cells) => {
+            cells.push(decode(kind, field, zone)?)?;
+        }
+    }
+    Ok(())
+}
+
 fn in_zone(local: i64, zone: Option<Tz>) -> Result<i64, Fault> {
     from_local(local, zone.ok_or(Fault::NoZone)?)
         .ok_or_else(|| Fault::value("the timestamp lies outside of the years that can be converted"))
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(bytes)
-        .map_err(|error| Fault::value(format!("the text is not valid UTF-8 (byte {})", error.valid_up_to())))
 }
 
 /// Big-endian, as many bytes as the column's bits need.
@@ -65,31 +81,47 @@ fn bits(bytes: &[u8]) -> Result<u64, Fault> {
 
 /// Days since 1970-01-01. The server keeps dates that are none: `0000-00-00`, `2026-02-00`.
 fn date(year: u16, month: u8, day: u8) -> Result<i32, Fault> {
-    NaiveDate::from_ymd_opt(year.into(), month.into(), day.into())
-        .map(|date| date.num_days_from_ce() - EPOCH_DAYS_FROM_CE)
-        .ok_or_else(|| {
-            let shown = format!("{year:04}-{month:02}-{day:02}");
-            Fault::value(format!("the date is {shown}, which no calendar has")).found(shown)
-        })
+    /// Days of a common year before each month.
+    const BEFORE: [i32; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
+    let years = i32::from(year) - 1; // since 0001-01-01
+    let leaps = |years: i32| years.div_euclid(4) - years.div_euclid(100) + years.div_euclid(400);
+    let is_leap = leaps(years + 1) > leaps(years);
+    let months = usize::from(month).wrapping_sub(1);
+    let length = BEFORE.get(months..).and_then(|from| Some(from.get(1)? - from.first()? + i32::from(is_leap && month == 2)));
+    if !length.is_some_and(|length| (1..=length).contains(&i32::from(day))) {
+        let shown = format!("{year:04}-{month:02}-{day:02}");
+        return Err(Fault::value(format!("the date is {shown}, which no calendar has")).found(shown));
+    }
+    let in_year = BEFORE[months] + i32::from(is_leap && month > 2) + i32::from(day);
+    Ok(years * 365 + leaps(years) + in_year - EPOCH_DAYS_FROM_CE)
 }
 
 /// The server sends exactly the column's digits behind the point, so up to 18 digits can be taken as they come.
 fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
-    let (negative, digits) = match bytes {
-        [b'-', rest @ ..] => (true, rest),
-        rest => (false, rest),
-    };
-    let point = digits.iter().position(|byte| *byte == b'.').unwrap_or(digits.len());
-    let (whole, fraction) = (&digits[..point], digits.get(point + 1..).unwrap_or_default());
-    if (1..=18).contains(&(whole.len() + fraction.len())) && fraction.len() == usize::from(scale.unsigned_abs()) {
-        let unscaled = whole.iter().chain(fraction).try_fold(0_i64, |sum, byte| {
-            if byte.is_ascii_digit() { Ok(sum * 10 + i64::from(byte - b'0')) } else { Err(Fault::Shape) }
-        })?;
-        return Ok(i128::from(if negative { -unscaled } else { unscaled }));
+    if let Some(unscaled) = short_decimal(bytes, usize::from(scale.unsigned_abs())) {
+        return Ok(unscaled.into());
     }
     let text = text(bytes)?;
     decimal_unscaled(text, precision, scale)
         .ok_or_else(|| Fault::value(format!("the number does not fit decimal({precision},{scale}) exactly")).found(text))
+}
+
+fn short_decimal(bytes: &[u8], scale: usize) -> Option<i64> {
+    let (is_negative, digits) = match bytes {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let (whole, fraction) = match digits.split_at_checked(digits.len().checked_sub(scale)?)? {
+        ([whole @ .., b'.'], fraction) if scale > 0 => (whole, fraction),
+        (whole, []) => (whole, &[][..]),
+        _ => return None,
+    };
+    if !(1..=18).contains(&(whole.len() + fraction.len())) {
+        return None;
+    }
+    let digit = |sum: i64, byte: &u8| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'));
+    let unscaled = fraction.iter().try_fold(whole.iter().try_fold(0, digit)?, digit)?;
+    Some(if is_negative { -unscaled } else { unscaled })
 }
 
 /// What is bound for a canonical JSON value of a column, or why the column cannot hold it without loss.
@@ -157,6 +189,35 @@ mod tests {
             let (whole, fraction) = digits.split_at(digits.len() - places);
             let text = format!("{}{whole}{}{fraction}", if unscaled < 0 { "-" } else { "" }, if places > 0 { "." } else { "" });
             prop_assert_eq!(decimal(text.as_bytes(), 38, scale), Ok(unscaled), "{}", text);
+        }
+
+        #[test]
+        fn dates_are_those_of_the_calendar(year in 0_u16..=9_999, month in 0_u8..15, day in 0_u8..34) {
+            let known = NaiveDate::from_ymd_opt(year.into(), month.into(), day.into());
+            prop_assert_eq!(date(year, month, day).ok(), known.map(|date| date.num_days_from_ce() - EPOCH_DAYS_FROM_CE));
+        }
+
+        /// The fast way and the slow way agree, and neither panics.
+        #[test]
+        fn filling_is_decoding(text in "-?[0-9]{0,20}[.]?[0-9]{0,3}|.{0,9}", int in any::<i64>(), day in (0_u16..3_000, 0_u8..14, 0_u8..33, 0_u8..2)) {
+            let zone = Some(chrono_tz::Europe::Berlin);
+            let fields = [Field::Bytes(text.as_bytes()), Field::Int(int), Field::Int(int % 9), Field::Date(day.0, day.1, day.2, day.3, 0, 0, 0)];
+            for kind in [Kind::Int4, Kind::Int8, Kind::Decimal { precision: 18, scale: 2 }, Kind::Decimal { precision: 30, scale: 0 }, Kind::Date,
+                Kind::Timestamp, Kind::Text, Kind::Bytes] {
+                for field in fields {
+                    let type_of = kind.data_type();
+                    let json = |scalar: &Scalar<'_>| crate::connect::value::scalar_json(scalar, scale_of(&type_of));
+                    let mut cells = Cells::new(&type_of, 0, 0);
+                    let filled = fill(kind, field, zone, &mut cells);
+                    let filled = filled.map(|()| crate::connect::cell_json(&cells.finish(&type_of, 0).unwrap(), 0));
+                    let decoded = decode(kind, field, zone).and_then(|scalar| {
+                        let mut cells = Cells::new(&type_of, 0, 0);
+                        cells.push(scalar.clone())?; // an integer may be too long for its column
+                        Ok(json(&scalar.unwrap()))
+                    });
+                    prop_assert_eq!(filled, decoded, "{:?} {:?}", kind, field);
+                }
+            }
         }
 
         #[test]

@@ -17,9 +17,9 @@ use mysql_async::prelude::Queryable;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 use super::catalog::{self, Kind, Table};
-use super::decode::decode;
+use super::decode::{decode, fill};
 use super::failure::{code, failure};
-use super::field::Row;
+use super::field::{Field, Row};
 use super::pieces::{self, LARGE_BYTES, Piece};
 use super::session::{Purpose, Session, connect, wires};
 use super::wire::Wire;
@@ -279,8 +279,15 @@ impl Plan {
 
     /// Adds one row to the batch being filled; yields a batch when it is full.
     fn decode_row(&self, batcher: &mut Batcher, row: Row<'_>) -> Result<Option<RecordBatch>, ConnectError> {
-        let pushed = row.fields(|at, field| batcher.push(at, decode(self.kinds[at], field, self.zone), || self.key_of(row)));
-        pushed.map_err(|error| self.failure(error))??;
+        let filled = row.fields(|at, field| match field {
+            Field::Null => batcher.push_null(at),
+            field => match fill(self.kinds[at], field, self.zone, batcher.cells(at)) {
+                Ok(()) => Ok(()),
+                Err(fault) => batcher.misfit(at, fault, || self.key_of(row)),
+            },
+        });
+        filled.map_err(|error| self.failure(error))??;
+        batcher.add_bytes(row.bytes.len());
         batcher.end_row()
     }
 

@@ -17,6 +17,25 @@ pub(super) struct Rows {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
 
+/// Kind of the messages that hold rows.
+pub(super) const COPY_DATA: u8 = b'd';
+
+/// Kind and length of the message that `bytes` begin with: a letter, the length of what follows it, the content.
+#[inline]
+pub(super) fn head(bytes: &[u8]) -> Option<(u8, usize)> {
+    let &[kind, a, b, c, d, ..] = bytes else { return None };
+    Some((kind, (u32::from_be_bytes([a, b, c, d]) as usize).max(4) + 1))
+}
+
+/// Takes the next of several messages: its content.
+#[inline]
+pub(super) fn message<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (_, length) = head(bytes)?;
+    let (message, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    message.get(5..)
+}
+
 const CUT: Malformed = Malformed("a message ends within a row");
 
 impl Rows {

@@ -79,6 +79,11 @@ pub(super) fn is_tls(error: &Error) -> bool {
     causes(error).any(handshake) || error.to_string().starts_with("error performing TLS handshake")
 }
 
+/// Whether the server offers no encryption at all.
+pub(super) fn has_no_tls(error: &Error) -> bool {
+    causes(error).any(|cause| cause.to_string() == "server does not support TLS")
+}
+
 fn causes<'a>(error: &'a Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(std::error::Error::source(error), |cause| cause.source())
 }

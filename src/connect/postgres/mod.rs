@@ -16,6 +16,7 @@ mod relation;
 mod session;
 mod snapshot;
 mod source;
+mod tap;
 mod target;
 
 pub(super) use source::Source;

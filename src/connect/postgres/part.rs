@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use futures::StreamExt;
+use futures::channel::mpsc::Receiver;
 use futures::stream::try_unfold;
 use tokio::sync::OwnedMutexGuard;
 use tokio_postgres::CopyOutStream;
 
-use super::copy::{Malformed, Rows, field};
+use super::copy::{Malformed, Rows, field, message};
 use super::decode::{decode, fill};
 use super::failure::failure;
 use super::plan::{Piece, Plan};
@@ -35,13 +37,22 @@ struct Part {
     shared: Arc<Shared>,
     session: Arc<Session>,
     /// The piece that is being read.
-    copy: Option<(Pin<Box<CopyOutStream>>, Rows)>,
+    copy: Option<Copy>,
     /// Whether a statement was sent whose answer has not ended.
     is_running: bool,
     batcher: Batcher,
     /// Batches that one message completed beyond the first.
     ready: VecDeque<RecordBatch>,
     has_ended: bool,
+}
+
+/// A statement whose rows are coming.
+struct Copy {
+    /// Its rows where they are tapped.
+    blocks: Option<Receiver<Bytes>>,
+    /// Everything else, and where nothing is tapped its rows.
+    stream: Pin<Box<CopyOutStream>>,
+    rows: Rows,
 }
 
 /// The batches that `session` reads of what is left in the queue.
@@ -62,11 +73,23 @@ impl Part {
             if self.has_ended {
                 return Ok(None);
             }
-            let Some((copy, rows)) = &mut self.copy else {
+            let Some(Copy { blocks, stream, rows }) = &mut self.copy else {
                 self.begin().await?;
                 continue;
             };
-            match copy.next().await {
+            if let Some(of_copy) = blocks {
+                match of_copy.next().await {
+                    Some(block) => {
+                        let mut rest = block.as_ref();
+                        while let Some(message) = message(&mut rest) {
+                            self.take(message)?;
+                        }
+                    }
+                    None => *blocks = None,
+                }
+                continue;
+            }
+            match stream.next().await {
                 Some(Ok(message)) => self.take(&message)?,
                 Some(Err(error)) => {
                     self.is_running = false;
@@ -89,8 +112,9 @@ impl Part {
         self.is_running = true;
         let copy = self.session.client.copy_out(&self.shared.plan.copy(&piece)).await;
         self.is_running = copy.is_ok();
-        let copy = copy.map_err(|error| self.failed(error))?;
-        self.copy = Some((Box::pin(copy), Rows::new(self.shared.plan.kinds.len())));
+        let stream = Box::pin(copy.map_err(|error| self.failed(error))?);
+        let rows = Rows::new(self.shared.plan.kinds.len());
+        self.copy = Some(Copy { blocks: self.session.copies.take(), stream, rows });
         Ok(())
     }
 
@@ -101,7 +125,7 @@ impl Part {
 
     /// Decodes the rows of a message.
     fn take(&mut self, message: &[u8]) -> Result<(), ConnectError> {
-        let Self { shared, copy: Some((_, rows)), batcher, ready, .. } = self else { return Ok(()) };
+        let Self { shared, copy: Some(Copy { rows, .. }), batcher, ready, .. } = self else { return Ok(()) };
         let plan = &shared.plan;
         let malformed = |Malformed(what)| plan.changed(what);
         let mut bytes = rows.body(message).map_err(malformed)?;
@@ -118,7 +142,9 @@ impl Part {
                 }
             }
             batcher.add_bytes(row.len() - bytes.len());
-            ready.extend(batcher.end_row()?);
+            if let Some(batch) = batcher.end_row()? {
+                ready.push_back(batch);
+            }
         }
         Ok(())
     }
@@ -137,8 +163,9 @@ impl Drop for Part {
         let (session, shared, copy) = (Arc::clone(&self.session), Arc::clone(&self.shared), self.copy.take());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Some((mut copy, _)) = copy {
-                let rest = async { while let Some(Ok(_)) = copy.next().await {} };
+            if let Some(Copy { blocks, mut stream, .. }) = copy {
+                drop(blocks);
+                let rest = async { while let Some(Ok(_)) = stream.next().await {} };
                 if tokio::time::timeout(REST_MAX, rest).await.is_ok() {
                     return;
                 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Address;
-use super::failure::{failure, is_tls, opening_failure};
+use super::failure::{failure, has_no_tls, is_tls, opening_failure};
+use super::tap::{Copies, Tapped};
 use crate::base::Secret;
 use crate::connect::ConnectError;
 use crate::project::System;
@@ -45,16 +46,18 @@ pub(super) struct Session {
     pub(super) client: Client,
     /// The schema of tables that are named without one; `None`: where the server's search path finds them.
     pub(super) schema: Option<String>,
-    /// How the connection is encrypted; `None` if it is not.
-    tls: Option<MakeRustlsConnect>,
+    /// The rows of the copies that are read here.
+    pub(super) copies: Copies,
+    /// How the connection was made; `None`: as the driver makes it by itself.
+    tapped: Option<Tapped>,
 }
 
 impl Session {
     /// Stops the statement that runs; the transaction is to be rolled back afterwards.
     pub(super) async fn stop(&self) -> Result<(), tokio_postgres::Error> {
         let token = self.client.cancel_token();
-        match &self.tls {
-            Some(tls) => token.cancel_query(tls.clone()).await,
+        match &self.tapped {
+            Some(tapped) => token.cancel_query(tapped.clone()).await,
             None => token.cancel_query(NoTls).await,
         }?;
         // The request takes a way of its own. If it comes too late for the statement, it shall hit this one and none that matters; where it
@@ -73,7 +76,7 @@ pub(super) async fn connect(system: &System, secret: Option<Secret>, purpose: Pu
     if let Some(secret) = &secret {
         address.config.password(secret.expose());
     }
-    let (client, tls) = client(system, &address, secret.is_some()).await?;
+    let (client, tapped) = client(system, &address, secret.is_some()).await?;
     let limits = match purpose {
         Purpose::Read => {
             // Processes of the server that help one statement are more than the connections that the system allows.
@@ -94,25 +97,23 @@ pub(super) async fn connect(system: &System, secret: Option<Secret>, purpose: Pu
          set bytea_output = 'hex'; set extra_float_digits = 3"
     );
     client.batch_execute(&settings).await.map_err(|error| failure(&system.name, "opening the connection", error))?;
-    Ok(Session { client, schema: address.schema, tls })
+    let copies = tapped.as_ref().map(|tapped| tapped.copies.clone()).unwrap_or_default();
+    Ok(Session { client, schema: address.schema, copies, tapped })
 }
 
-async fn client(
-    system: &System,
-    address: &Address,
-    has_secret: bool,
-) -> Result<(Client, Option<MakeRustlsConnect>), ConnectError> {
+async fn client(system: &System, address: &Address, has_secret: bool) -> Result<(Client, Option<Tapped>), ConnectError> {
     let fail = |error| opening_failure(&system.name, address, has_secret, error);
     let mode = address.config.get_ssl_mode();
     if mode == SslMode::Disable {
         return plain(system, address).await.map_err(fail);
     }
-    let tls = tls(system, address)?;
-    match address.config.connect(tls.clone()).await {
-        Ok((client, connection)) => Ok((drive(&system.name, client, connection), Some(tls))),
+    match tapped(system, address, Some(tls(system, address)?)).await {
+        Ok(client) => Ok(client),
         Err(untrusted) if mode == SslMode::Prefer && is_tls(&untrusted) => match plain(system, address).await {
             Ok(client) => {
-                tracing::warn!(system = system.name, error = %untrusted, "no trusted encryption with the server; going on without (sslmode=prefer)");
+                if !has_no_tls(&untrusted) {
+                    tracing::warn!(system = system.name, error = %untrusted, "no trusted encryption with the server; going on without (sslmode=prefer)");
+                }
                 Ok(client)
             }
             // Servers that insist on encryption say so in this way; what is missing then is trust.
@@ -123,10 +124,28 @@ async fn client(
     }
 }
 
-async fn plain(system: &System, address: &Address) -> Result<(Client, Option<MakeRustlsConnect>), tokio_postgres::Error> {
+async fn plain(system: &System, address: &Address) -> Result<(Client, Option<Tapped>), tokio_postgres::Error> {
+    if address.config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_))) {
+        return tapped(system, address, None).await;
+    }
     let mut config = address.config.clone();
     let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
     Ok((drive(&system.name, client, connection), None))
+}
+
+async fn tapped(
+    system: &System,
+    address: &Address,
+    tls: Option<MakeRustlsConnect>,
+) -> Result<(Client, Option<Tapped>), tokio_postgres::Error> {
+    let mut config = address.config.clone();
+    config.ssl_mode(SslMode::Require);
+    if tls.is_none() {
+        config.ssl_negotiation(SslNegotiation::Direct); // nothing is negotiated
+    }
+    let tapped = Tapped { tls, copies: Copies::default() };
+    let (client, connection) = config.connect(tapped.clone()).await?;
+    Ok((drive(&system.name, client, connection), Some(tapped)))
 }
 
 /// Lets the connection's own work run beside the client; it ends when the client is dropped.

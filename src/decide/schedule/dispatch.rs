@@ -1,284 +1,330 @@
-//! Builds the schedule: a simulation in which each resource, whenever it is free, takes the most urgent operation that is ready.
+//! First plans: a simulation in which each resource, whenever it is free, takes the most urgent operation that is ready; and the last plan carried on.
+//!
+//! A resource is never kept idle for something better to come, but leaves an operation to another that would end it sooner.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::calendar::Calendar;
+use super::search::state::Blueprint;
+use super::timing::{Ask, NONE, Problem, Time};
 
-/// An operation to schedule. Instants and durations in microseconds.
-#[derive(Debug, Clone)]
-pub struct Operation {
-    /// Numbers in the order of their names; operations come sorted by order and operation number.
-    pub order: u32,
-    pub resource: Option<u32>,
-    pub duration: i64,
-    pub setup: i64,
-    pub family: Option<u32>,
-    pub release: Option<i64>,
-    pub due: Option<i64>,
-    /// 1 is the most important class.
-    pub class: i64,
-    pub fixed: Option<(i64, i64)>,
-    /// Why it cannot be scheduled at all.
-    pub fault: Option<String>,
+/// What makes an operation urgent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Weighted modified due date, max(work remaining, due − now) / weight: Kanet and Li, "A weighted modified due date rule for sequencing to
+    /// minimize weighted tardiness", Journal of Scheduling 7, 2004.
+    DueDate,
+    /// Apparent tardiness cost with set-ups, by how many mean durations it looks ahead: Lee, Bhaskaran and Pinedo, "A heuristic to minimize the total
+    /// weighted tardiness with sequence-dependent setups", IIE Transactions 29, 1997 (with 1/(1+x+x²/2) in place of exp(−x)).
+    Cost { look_ahead: f64 },
+    /// Least work remaining for the weight.
+    Short,
+    /// Most work remaining.
+    Long,
 }
 
-/// What an operation waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    None,
-    Fixed,
-    Material,
-    Predecessor,
-    Calendar,
-    Resource,
-}
-
-/// When an operation runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slot {
-    pub start: i64,
-    pub end: i64,
-    pub wait: Wait,
-    /// The operation before it on the resource, if it waits for that.
-    pub after: Option<usize>,
-}
-
-/// Why an operation has no slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
-    Fault(String),
-    Predecessor,
-    Horizon,
-}
-
-pub struct Resource {
-    pub calendar: Calendar,
-    /// Fixed operations (start, end, operation), by start.
-    pub fixed: Vec<(i64, i64, usize)>,
-}
+pub const RULES: [Rule; 6] = [
+    Rule::DueDate,
+    Rule::Cost { look_ahead: 8.0 },
+    Rule::Cost { look_ahead: 1.0 },
+    Rule::Cost { look_ahead: 32.0 },
+    Rule::Short,
+    Rule::Long,
+];
 
 /// Arrivals at an instant come before the decisions at that instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Arrive(usize),
+    Arrive(u32),
     Decide(u32),
 }
 
-#[derive(Default)]
 struct Queue {
-    waiting: Vec<usize>,
+    waiting: Vec<u32>,
     free_at: i64,
-    /// The operation that the resource had last.
-    last: Option<usize>,
-    /// Fixed operations before this one have begun.
-    next_fixed: usize,
+    family: u32,
     /// When it is asked next.
-    wake: Option<i64>,
+    wake: i64,
 }
 
-/// A simulation in progress.
-pub struct Dispatch<'p> {
-    now: i64,
-    operations: &'p [Operation],
-    resources: &'p [Resource],
-    /// Work of an operation and all that follow it in its order.
+struct Dispatch<'p> {
+    problem: &'p Problem<'p>,
+    rule: Rule,
+    /// Longest work of an operation and what follows it.
     remaining: Vec<i64>,
-    predecessors_end: Vec<i64>,
+    mean_duration: f64,
+    mean_setup: f64,
+    open: Vec<u32>,
     queues: Vec<Queue>,
+    unit_free: Vec<i64>,
     events: BinaryHeap<Reverse<(i64, Event)>>,
-    slots: Vec<Option<Slot>>,
+    times: Vec<Option<Time>>,
+    choices: Vec<u32>,
+    units: Vec<u32>,
 }
 
-/// Whether the operation at this place has one before it in the same order.
-pub fn follows(operations: &[Operation], at: usize) -> bool {
-    at > 0 && operations.get(at).is_some_and(|operation| operation.order == operations[at - 1].order)
+pub fn dispatch(problem: &Problem<'_>, rule: Rule) -> Blueprint {
+    Dispatch::new(problem, rule).run()
 }
 
-/// One entry for each operation. They must be sorted by order and operation number.
-pub fn dispatch(now: i64, operations: &[Operation], resources: &[Resource]) -> Vec<Result<Slot, Missing>> {
-    Dispatch::new(now, operations, resources).run()
+/// The last plan as it was; what is new comes as early as it can.
+pub fn carry_on(problem: &Problem<'_>, hold: bool) -> Blueprint {
+    let shop = problem.shop;
+    let mut choices: Vec<u32> = shop.operations.iter().map(|operation| operation.choices.start).collect();
+    let mut starts = vec![0; choices.len()];
+    let mut held = vec![false; choices.len()];
+    for at in problem.sequence.iter().map(|at| *at as usize) {
+        let previous = shop.operations[at].previous;
+        starts[at] = problem.works[at].fixed.map_or(problem.works[at].ready, |(start, _)| start);
+        starts[at] = previous.map_or(starts[at], |(_, start)| starts[at].max(start));
+        let range = shop.operations[at].choices.clone();
+        let same = range.clone().find(|choice| previous.is_some_and(|(resource, _)| resource == problem.resource(*choice)));
+        let quick = || range.min_by_key(|choice| shop.choices[*choice as usize].duration);
+        choices[at] = same.or_else(quick).unwrap_or_default();
+        held[at] = hold && previous.is_some();
+    }
+    Blueprint { order: by_time(problem, &starts), choices, units: Vec::new(), held }
+}
+
+/// All operations by start, each after all that precede it.
+pub fn by_time(problem: &Problem<'_>, starts: &[i64]) -> Vec<u32> {
+    let mut keys = vec![i64::MIN; starts.len()];
+    for at in &problem.sequence {
+        let before = problem.preds.of(*at).iter().map(|(before, _)| keys[*before as usize]);
+        keys[*at as usize] = before.fold(starts[*at as usize], i64::max);
+    }
+    let mut order = problem.sequence.clone();
+    order.sort_by_key(|at| keys[*at as usize]);
+    order
+}
+
+/// Shortest durations of operations; nothing of what is fixed.
+pub fn shortest(problem: &Problem<'_>, at: u32) -> i64 {
+    let durations = problem.shop.choices_of(at as usize).iter().map(|choice| choice.duration);
+    durations.min().filter(|_| problem.is_free(at)).unwrap_or(0)
 }
 
 impl<'p> Dispatch<'p> {
-    fn new(now: i64, operations: &'p [Operation], resources: &'p [Resource]) -> Self {
-        let mut remaining = vec![0_i64; operations.len()];
-        for at in (0..operations.len()).rev() {
-            let work = if operations[at].fixed.is_some() { 0 } else { operations[at].duration };
-            let after = if follows(operations, at + 1) { remaining[at + 1] } else { 0 };
-            remaining[at] = after.saturating_add(work);
+    fn new(problem: &'p Problem<'p>, rule: Rule) -> Self {
+        let shop = problem.shop;
+        let count = shop.operations.len();
+        let mut remaining = vec![0_i64; count];
+        let (mut work, mut setup) = (0.0, 0.0);
+        for at in problem.sequence.iter().rev() {
+            let behind = problem.succs.of(*at).iter().map(|after| remaining[*after as usize]).max().unwrap_or(0);
+            remaining[*at as usize] = behind.saturating_add(shortest(problem, *at));
+            work += shortest(problem, *at) as f64;
+            setup += shop.operations[*at as usize].setup as f64;
         }
-        let fixed = |(start, end)| Slot { start, end, wait: Wait::Fixed, after: None };
+        let entries = shop.matrices.iter().flat_map(|matrix| matrix.setups.iter()).filter(|setup| **setup >= 0);
+        let (sum, entries) = entries.fold((0.0, 0), |(sum, count), setup| (sum + *setup as f64, count + 1));
+        let queue =
+            |resource| Queue { waiting: Vec::new(), free_at: i64::MIN, family: problem.first_family(resource), wake: i64::MAX };
         Self {
-            now,
-            operations,
-            resources,
+            problem,
+            rule,
             remaining,
-            predecessors_end: vec![now; operations.len()],
-            queues: resources.iter().map(|_| Queue { free_at: now, ..Queue::default() }).collect(),
+            mean_duration: (work / count.max(1) as f64).max(1.0),
+            mean_setup: (sum / f64::from(entries.max(1))).max(setup / count.max(1) as f64).max(1.0),
+            open: (0..count as u32).map(|at| problem.preds.of(at).len() as u32).collect(),
+            queues: (0..shop.resources.len() as u32).map(queue).collect(),
+            unit_free: vec![i64::MIN; shop.units.len()],
             events: BinaryHeap::new(),
-            slots: operations.iter().map(|operation| operation.fixed.map(fixed)).collect(),
+            times: vec![None; count],
+            choices: shop.operations.iter().map(|operation| operation.choices.start).collect(),
+            units: vec![NONE; problem.owners.len()],
         }
     }
 
-    fn run(mut self) -> Vec<Result<Slot, Missing>> {
-        for at in 0..self.operations.len() {
-            if !follows(self.operations, at) {
-                self.release(at, self.now);
+    fn run(mut self) -> Blueprint {
+        for at in self.problem.sequence.clone() {
+            if self.problem.preds.of(at).is_empty() {
+                self.release(at);
             }
         }
         while let Some(Reverse((instant, event))) = self.events.pop() {
             match event {
                 Event::Arrive(at) => self.arrive(instant, at),
-                Event::Decide(resource) => self.decide(instant, resource as usize),
+                Event::Decide(resource) => self.decide(instant, resource),
             }
         }
-        (0..self.operations.len()).map(|at| self.slots[at].ok_or_else(|| self.missing(at))).collect()
+        // what has no room comes behind everything else
+        for at in self.problem.sequence.clone() {
+            if self.times[at as usize].is_none() && self.problem.is_free(at) {
+                self.events.clear();
+                let choice = self.choices[at as usize];
+                let ready = self.ready(at).max(self.problem.horizon.saturating_add(1));
+                let (time, units) = self.try_on(at, choice, ready);
+                self.assign(at, choice, time, &units);
+            }
+        }
+        let starts: Vec<i64> = self.times.iter().map(|time| time.map_or(0, |time| time.start)).collect();
+        let order = by_time(self.problem, &starts);
+        Blueprint { order, choices: self.choices, units: self.units, held: Vec::new() }
     }
 
-    fn missing(&self, at: usize) -> Missing {
-        if let Some(fault) = &self.operations[at].fault {
-            return Missing::Fault(fault.clone());
-        }
-        let mut first = at;
-        while follows(self.operations, first) {
-            first -= 1;
-        }
-        if (first..at).any(|before| self.slots[before].is_none()) { Missing::Predecessor } else { Missing::Horizon }
+    /// When what precedes an operation lets it start, and its material is there.
+    fn ready(&self, at: u32) -> i64 {
+        let ends = self.problem.preds.of(at).iter();
+        let ends = ends.filter_map(|(before, wait)| Some(self.times[*before as usize]?.end.saturating_add(*wait)));
+        ends.fold(self.problem.works[at as usize].ready, i64::max)
     }
 
-    /// What comes before the operation in its order ends at `ends`. Fixed operations pass that on at once; what follows one that cannot be
-    /// scheduled stays open until the next fixed one, which shows that the order went on all the same.
-    fn release(&mut self, first: usize, mut ends: i64) {
-        let mut open = false;
-        for at in first.. {
-            if at > first && !follows(self.operations, at) || at == self.operations.len() {
-                return;
+    /// All that precedes the operation has a time. A fixed one passes that on at once.
+    fn release(&mut self, at: u32) {
+        match self.problem.works[at as usize].fixed {
+            Some((start, end)) => {
+                let ends = self.problem.preds.of(at).iter().filter_map(|(before, _)| Some(self.times[*before as usize]?.end));
+                self.finish(at, Time { start, setup: 0, end: ends.fold(end, i64::max) });
             }
-            let operation = &self.operations[at];
-            self.predecessors_end[at] = ends;
-            if let Some((_, end)) = operation.fixed {
-                ends = ends.max(end);
-                open = false;
-            } else if operation.fault.is_some() {
-                open = true;
-            } else if !open {
-                let ready = ends.max(operation.release.unwrap_or(ends));
-                self.events.push(Reverse((ready, Event::Arrive(at))));
-                return;
-            }
+            None => self.events.push(Reverse((self.ready(at), Event::Arrive(at)))),
         }
     }
 
-    fn arrive(&mut self, instant: i64, at: usize) {
-        let Some(resource) = self.operations[at].resource else { return };
-        self.queues[resource as usize].waiting.push(at);
-        self.wake(resource as usize, instant);
+    fn finish(&mut self, at: u32, time: Time) {
+        self.times[at as usize] = Some(time);
+        for after in self.problem.succs.of(at) {
+            self.open[*after as usize] -= 1;
+            if self.open[*after as usize] == 0 {
+                self.release(*after);
+            }
+        }
+    }
+
+    fn arrive(&mut self, instant: i64, at: u32) {
+        for choice in self.problem.shop.choices_of(at as usize) {
+            self.queues[choice.resource as usize].waiting.push(at);
+            self.wake(choice.resource, instant);
+        }
     }
 
     /// Asks a resource again at an instant, unless it is asked before.
-    fn wake(&mut self, resource: usize, instant: i64) {
-        let queue = &mut self.queues[resource];
-        if queue.wake.is_none_or(|wake| instant < wake) {
-            queue.wake = Some(instant);
-            self.events.push(Reverse((instant, Event::Decide(resource as u32))));
+    fn wake(&mut self, resource: u32, instant: i64) {
+        let queue = &mut self.queues[resource as usize];
+        let instant = instant.max(queue.free_at);
+        if instant < queue.wake && instant <= self.problem.horizon {
+            queue.wake = instant;
+            self.events.push(Reverse((instant, Event::Decide(resource))));
         }
     }
 
-    /// If the resource is free and at work, it takes the most urgent operation that fits before its next fixed one.
-    fn decide(&mut self, instant: i64, resource: usize) {
-        if self.queues[resource].wake.take_if(|wake| *wake == instant).is_none() || self.queues[resource].waiting.is_empty() {
+    /// If the resource is free and at work, it takes the most urgent operation that can start.
+    fn decide(&mut self, instant: i64, resource: u32) {
+        if self.queues[resource as usize].wake != instant {
             return;
         }
-        let idle = self.idle(instant, resource);
-        let Some(start) = self.resources[resource].calendar.next(idle) else { return };
-        if start > instant {
-            return self.wake(resource, start);
+        self.queues[resource as usize].wake = i64::MAX;
+        let mut waiting = std::mem::take(&mut self.queues[resource as usize].waiting);
+        waiting.retain(|at| self.times[*at as usize].is_none());
+        let calendar = self.problem.shop.resources[resource as usize].calendar;
+        let works = self.problem.shop.calendars[calendar as usize].next(instant);
+        let later = self.problem.blocked(resource, instant).or(works.filter(|works| *works > instant));
+        if let (Some(later), false) = (later, waiting.is_empty()) {
+            self.wake(resource, later);
         }
-        let queue = &self.queues[resource];
-        let candidates = queue.waiting.iter().enumerate();
-        let best = candidates
-            .filter_map(|(place, at)| Some((self.urgency(start, resource, *at), place, self.fits(start, resource, *at)?)))
-            .min_by_key(|(urgency, _, _)| *urgency);
-        match best {
-            Some((_, place, end)) => self.assign(resource, place, start, end),
-            None => {
-                if let Some((_, end, _)) = self.resources[resource].fixed.get(queue.next_fixed) {
-                    self.wake(resource, (*end).max(start + 1));
-                }
+        if later.is_none() && works.is_some() {
+            self.take(instant, resource, &waiting);
+        }
+        self.queues[resource as usize].waiting = waiting;
+    }
+
+    fn take(&mut self, instant: i64, resource: u32, waiting: &[u32]) {
+        let mut ranked: Vec<_> = waiting.iter().map(|at| (self.urgency(instant, resource, *at), *at)).collect();
+        let order =
+            |a: &((f64, i64), u32), b: &((f64, i64), u32)| a.0.0.total_cmp(&b.0.0).then(b.0.1.cmp(&a.0.1)).then(a.1.cmp(&b.1));
+        let mut again = i64::MAX;
+        while let Some(best) = (0..ranked.len()).min_by(|a, b| order(&ranked[*a], &ranked[*b])) {
+            let (_, at) = ranked.swap_remove(best);
+            let Some(choice) = self.choice(at, resource) else { continue };
+            let (time, units) = self.try_on(at, choice, instant);
+            if time.end > self.problem.horizon {
+                continue;
+            }
+            if time.start > instant {
+                again = again.min(time.start);
+            } else if let Some(other) = self.sooner_elsewhere(at, choice, instant, time.end) {
+                again = again.min(other.start.max(instant + time.end - other.end));
+            } else {
+                self.assign(at, choice, time, &units);
+                return self.wake(resource, time.end);
             }
         }
+        self.wake(resource, again);
     }
 
-    /// When the resource is through with what it has begun, and with the fixed operations that begin until then.
-    fn idle(&mut self, instant: i64, resource: usize) -> i64 {
-        let queue = &mut self.queues[resource];
-        let mut idle = instant.max(queue.free_at);
-        while let Some((start, end, at)) = self.resources[resource].fixed.get(queue.next_fixed) {
-            if *start > idle {
-                break;
+    fn choice(&self, at: u32, resource: u32) -> Option<u32> {
+        self.problem.shop.operations[at as usize].choices.clone().find(|choice| self.problem.resource(*choice) == resource)
+    }
+
+    /// The time of the operation on a resource that would end it before this instant.
+    fn sooner_elsewhere(&self, at: u32, choice: u32, instant: i64, end: i64) -> Option<Time> {
+        let others = self.problem.shop.operations[at as usize].choices.clone().filter(|other| *other != choice);
+        let quick = others.filter(|other| instant.saturating_add(self.problem.shop.choices[*other as usize].duration) < end);
+        quick
+            .map(|other| self.try_on(at, other, instant).0)
+            .filter(|time| time.end < end)
+            .min_by_key(|time| (time.end, time.start))
+    }
+
+    /// The time of an operation by a choice as things stand, with the units that are free first.
+    fn try_on(&self, at: u32, choice: u32, from: i64) -> (Time, Vec<u32>) {
+        let members = self.problem.members.of(at);
+        let first = self.problem.shop.resources.len() as u32;
+        let mut units: Vec<u32> = Vec::with_capacity(members.len() - 1);
+        for pool in &members[1..] {
+            let free =
+                self.problem.shop.pools[*pool as usize].iter().map(|unit| first + unit).filter(|unit| !units.contains(unit));
+            // the one that was free last leaves the others for what starts earlier
+            let free_at = |unit: &u32| self.unit_free[(*unit - first) as usize];
+            units.extend(free.min_by_key(|unit| (free_at(unit).max(from), Reverse(free_at(unit)), *unit)));
+        }
+        if units.len() + 1 < members.len() {
+            let matched = super::timing::match_units(self.problem.shop, &members[1..]);
+            units = matched.unwrap_or_default().into_iter().map(|unit| first + unit).collect();
+        }
+        let queue = &self.queues[self.problem.resource(choice) as usize];
+        let from = units.iter().map(|unit| self.unit_free[(*unit - first) as usize]).fold(from, i64::max);
+        let ask = Ask { operation: at, choice, units: &units, from, free: queue.free_at, family: queue.family };
+        (self.problem.place(&ask), units)
+    }
+
+    /// Smaller is more urgent; then the one with the greater second value, then the first by place.
+    fn urgency(&self, instant: i64, resource: u32, at: u32) -> (f64, i64) {
+        let work = &self.problem.works[at as usize];
+        let order = &self.problem.shop.orders[work.order as usize];
+        let behind = self.remaining[at as usize];
+        let queue = &self.queues[resource as usize];
+        let setup = self.problem.setup(resource, queue.family, at);
+        let remaining = behind.saturating_add(setup) as f64;
+        let weight = (order.weight as f64).max(1e-9);
+        let urgency = match (self.rule, order.due) {
+            (Rule::Long, _) => 0.0,
+            (Rule::Short, _) => remaining / weight,
+            // without a due date an order comes after all that have one
+            (_, None) => 1e30 / weight,
+            (Rule::DueDate, Some(due)) => remaining.max(due.saturating_sub(instant) as f64) / weight,
+            (Rule::Cost { look_ahead }, Some(due)) => {
+                let decay = |x: f64| 1.0 / (1.0 + x + x * x / 2.0);
+                let slack = (due.saturating_sub(instant) as f64 - remaining).max(0.0);
+                let cost = weight / remaining.max(1.0) * decay(slack / (look_ahead * self.mean_duration));
+                -cost * decay(4.0 * setup as f64 / self.mean_setup)
             }
-            idle = idle.max(*end);
-            queue.last = Some(*at);
-            queue.next_fixed += 1;
+        };
+        (urgency, behind)
+    }
+
+    fn assign(&mut self, at: u32, choice: u32, time: Time, units: &[u32]) {
+        let resource = self.problem.resource(choice);
+        let queue = &mut self.queues[resource as usize];
+        queue.free_at = time.end;
+        queue.family = self.problem.works[at as usize].family;
+        self.choices[at as usize] = choice;
+        let members = self.problem.members.range(at);
+        self.units[members.start as usize] = resource;
+        for (member, unit) in (members.start + 1..members.end).zip(units) {
+            self.units[member as usize] = *unit;
+            self.unit_free[*unit as usize - self.problem.shop.resources.len()] = time.end;
         }
-        queue.free_at = idle;
-        idle
-    }
-
-    /// Set-up is saved where the operation before it was of the same family.
-    fn setup(&self, resource: usize, at: usize) -> i64 {
-        let before = self.queues[resource].last.and_then(|last| self.operations[last].family);
-        let operation = &self.operations[at];
-        if operation.family.is_some() && operation.family == before { 0 } else { operation.setup }
-    }
-
-    /// When the operation ends if it starts now; none: not before the next fixed operation or the calendar's end.
-    fn fits(&self, start: i64, resource: usize, at: usize) -> Option<i64> {
-        let work = self.setup(resource, at).saturating_add(self.operations[at].duration);
-        let Resource { calendar, fixed } = &self.resources[resource];
-        let limit = fixed.get(self.queues[resource].next_fixed).map_or(i64::MAX, |(start, _, _)| *start);
-        calendar.finish(start, work).filter(|end| *end <= limit)
-    }
-
-    /// Smaller is more urgent: weighted modified due date, then most work remaining, then the name.
-    fn urgency(&self, start: i64, resource: usize, at: usize) -> (i128, Reverse<i64>, usize) {
-        let operation = &self.operations[at];
-        let remaining = self.remaining[at].saturating_add(self.setup(resource, at));
-        // without a due date an order comes after all that have one
-        let allowance = operation.due.map_or(i128::from(i64::MAX) * 4, |due| i128::from(due) - i128::from(start));
-        (allowance.max(i128::from(remaining)) * i128::from(operation.class), Reverse(self.remaining[at]), at)
-    }
-
-    fn assign(&mut self, resource: usize, place: usize, start: i64, end: i64) {
-        let queue = &mut self.queues[resource];
-        let at = queue.waiting.swap_remove(place);
-        let before = queue.last.replace(at);
-        queue.free_at = end;
-        let wait = self.wait(resource, at, start);
-        self.slots[at] = Some(Slot { start, end, wait, after: before.filter(|_| wait == Wait::Resource) });
-        if follows(self.operations, at + 1) {
-            self.release(at + 1, end.max(self.predecessors_end[at]));
-        }
-        if !self.queues[resource].waiting.is_empty() {
-            self.wake(resource, end);
-        }
-    }
-
-    /// The last thing that kept the operation from starting.
-    fn wait(&self, resource: usize, at: usize, start: i64) -> Wait {
-        let (before, release) = (self.predecessors_end[at], self.operations[at].release.unwrap_or(self.now));
-        let ready = before.max(release);
-        if self.resources[resource].calendar.next(ready).is_some_and(|works| works < start) {
-            Wait::Resource
-        } else if ready < start {
-            Wait::Calendar
-        } else if ready <= self.now {
-            Wait::None
-        } else if before >= release {
-            Wait::Predecessor
-        } else {
-            Wait::Material
-        }
+        self.finish(at, time);
     }
 }

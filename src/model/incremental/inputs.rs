@@ -1,6 +1,6 @@
 //! By which rows the inputs of a node differ from what it was last built from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -93,11 +93,7 @@ async fn one(
 }
 
 fn between(before: &[DataFile], now: &[DataFile]) -> Changed {
-    let beside = |files: &[DataFile], others: &[DataFile]| {
-        let known: BTreeSet<&str> = others.iter().map(|file| file.path.as_str()).collect();
-        files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
-    };
-    Changed { told: vec![], gone: beside(before, now), added: beside(now, before) }
+    Changed { told: vec![], gone: DataFile::beside(before, now), added: DataFile::beside(now, before) }
 }
 
 fn bytes(files: &[DataFile]) -> u64 {

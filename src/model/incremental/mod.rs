@@ -14,11 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema, SchemaRef};
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::compute::cast;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::max;
@@ -28,13 +26,13 @@ use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 
 use self::local::{Locality, unit};
-use super::ModelError;
 use super::build::{Builder, CONTENT, stored_schema};
 use super::contract::source_key;
 use super::fingerprint::Cause;
 use super::graph::Node;
 use super::plan::Planned;
 use super::table::Files;
+use super::{Beside, ModelError};
 use crate::base::{RunId, TableName};
 use crate::project::Incremental;
 use crate::store::{Batches, Chosen, DataFile, Replacement, Staged, StoreError, TableVersion};
@@ -152,6 +150,9 @@ impl Job<'_> {
             return Err(Whole::because("asked for"));
         }
         let current = context.current.get(&self.node.table).ok_or(Whole::Plainly)?;
+        if matches!(context.beside, Beside::Production(_)) {
+            return Err(Whole::because("an environment's inputs are in two stores"));
+        }
         let way = self.way(current).ok_or(Whole::Plainly)?;
         // Anything but rows and the clock makes other rows of the same rows.
         if self.causes.iter().any(|cause| !matches!(cause, Cause::Input(_) | Cause::Clock)) {
@@ -306,7 +307,7 @@ impl Job<'_> {
                 };
                 LogicalPlanBuilder::from(plan.clone()).filter(columns[0].clone().gt_eq(lit(start)))?.build()?
             }
-            _ => restrict::restrict(&self.planned.state, plan.clone(), &columns, values, from)?,
+            _ => restrict::restrict(&self.planned.state, plan.clone(), &columns, schema, values, from)?,
         };
         let context = self.builder.context;
         let stage = |rows: Batches| {

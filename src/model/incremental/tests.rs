@@ -12,8 +12,9 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::base::TableName;
 use crate::base::time::Instant;
-use crate::model::tests::{Quiet, lines, told, write};
-use crate::model::{BuildContext, Graph, NodeKind, build, evaluate};
+use crate::model::Quiet;
+use crate::model::tests::{lines, told, write};
+use crate::model::{Beside, BuildContext, Graph, NodeKind, build, evaluate};
 use crate::project::Project;
 use crate::store::{Cut, Landing, LandingScope, Lease, Store};
 
@@ -283,7 +284,8 @@ impl Bench {
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
         let memory_limit_bytes = self.project.memory_limit_bytes;
-        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full };
+        let context =
+            BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full, beside: Beside::Nothing };
         let built = build(&self.project, &self.graph, &targets, context, &Quiet).await;
         let built = built.map_err(|error| panic!("{}", told(&[error]))).unwrap();
         assert!(built.failed_checks.is_empty(), "{:?}", built.failed_checks);

@@ -120,12 +120,6 @@ fn orders(ids: &[&str]) -> RecordBatch {
     RecordBatch::try_from_iter([("id", text(&ids.iter().map(|id| Some(*id)).collect::<Vec<_>>())), ("qty", quantities)]).unwrap()
 }
 
-pub(super) struct Quiet;
-
-impl Progress for Quiet {
-    fn model(&self, _: &ModelRun, _: usize, _: usize) {}
-}
-
 /// A store with its lease, and the runs on it.
 struct Bench {
     root: tempfile::TempDir,
@@ -197,7 +191,8 @@ impl Bench {
         let as_of: Instant = as_of.parse().unwrap();
         let run = self.store.control.start_run("test", as_of).unwrap();
         let memory_limit_bytes = self.memory_limit_bytes;
-        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full: false };
+        let beside = Beside::Nothing;
+        let context = BuildContext { store: &self.store, run, as_of, pinned, current, memory_limit_bytes, full: false, beside };
         let mut built = build(&project, &graph, &targets, context, progress).await?;
         if built.failed_checks.iter().any(|check| check.severity == Severity::Error) {
             return Ok((built, None));

@@ -65,7 +65,8 @@ async fn said_and_done(bench: &mut Bench, as_of: &str) -> BTreeMap<String, (Stri
     let project = load(&bench.root);
     let graph = Graph::new(&project).map_err(|errors| told(&errors)).unwrap();
     let targets: Vec<TableName> = graph.nodes.iter().map(|node| node.table.clone()).collect();
-    let versions = Versions { pinned: bench.pinned(&graph).await, current: bench.current(&graph).await };
+    let versions =
+        Versions { pinned: bench.pinned(&graph).await, current: bench.current(&graph).await, production: BTreeMap::new() };
     let said = preview(&project, &graph, &targets, as_of.parse().unwrap(), &versions).unwrap();
     let done = outcomes(&bench.build(as_of).await.unwrap().0);
     assert_eq!(said.len(), done.len());

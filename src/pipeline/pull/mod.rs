@@ -64,6 +64,7 @@ impl Hub {
 
     async fn pull_only(&self, systems: &[String], options: &RunOptions<'_>) -> Result<PullReport, PipelineError> {
         self.lease()?;
+        self.may("pull")?;
         let _busy = self.busy.lock().await;
         let any_hour = options.any_hour || !systems.is_empty();
         let systems = self.systems(systems)?;

@@ -54,6 +54,7 @@ impl Hub {
             return self.verify_streams(system, &streams, how, options, as_of, None).await;
         }
         self.lease()?;
+        self.may("pull")?;
         let _busy = self.busy.lock().await;
         let run = self.store.control.start_run("verify", as_of)?;
         let done = self.verify_streams(system, &streams, how, options, as_of, Some(run)).await;

@@ -1,24 +1,72 @@
-//! Mistakes in schedules.
+//! Mistakes in schedules and environments.
 
 use super::*;
 
+fn schedule(text: &str) -> String {
+    let cron = r#"cron = "0 0 5 * * Mon-Fri", timezone = "Europe/Berlin", missed = "skip", overlap = "wait""#;
+    replaced("pipelines/plan.toml", cron, text)
+}
+
 #[test]
 fn schedule_messages() {
-    let schedule = |text: &str| {
-        let cron = r#"cron = "0 0 5 * * Mon-Fri", timezone = "Europe/Berlin", missed = "skip", overlap = "wait""#;
-        replaced("pipelines/plan.toml", cron, text)
-    };
-    assert_snapshot!(schedule("missed = \"skip\""), @"");
-    assert_snapshot!(schedule("after = \"plam\""), @"");
-    assert_snapshot!(schedule("after = \"plan\""), @"");
-    assert_snapshot!(schedule("on_fresh = [\"epr\"]"), @"");
-    assert_snapshot!(schedule("on_fresh = [\"erp\"], retries = { count = 30 }"), @"");
-    assert_snapshot!(schedule("on_fresh = [\"erp\"], retries = { count = 3, backoff = \"1h\", max = \"15m\" }"), @"");
-    assert_snapshot!(schedule("on_fresh = [\"erp\"], retries = { backoff = \"soon\" }"), @"");
-    assert_snapshot!(schedule("on_fresh = [\"erp\"], pause_after = 0"), @"");
-    assert_snapshot!(added("pipelines/b.toml", "schedule = { after = \"c\" }"), @"");
+    for (text, expected) in [
+        (
+            "missed = \"skip\"",
+            "nothing says when it runs\nhint: add cron = \"0 0 5 * * Mon-Fri\", after = \"another pipeline\" or on_fresh = [\"a system\"]",
+        ),
+        ("after = \"plam\"", "after: there is no pipeline \"plam\"\nhint: did you mean \"plan\"?"),
+        (
+            "after = \"plan\"",
+            "plan runs after plan, and so none of them ever starts\nhint: let one of them run by cron or on_fresh alone",
+        ),
+        ("on_fresh = [\"epr\"]", "on_fresh: there is no system \"epr\" in loopline.toml\nhint: did you mean \"erp\"?"),
+        (
+            "on_fresh = [\"erp\"], pause_after = 0",
+            "pause_after: 0 would never run\nhint: leave it out to go on however often it fails",
+        ),
+    ] {
+        assert_eq!(schedule(text), format!("pipelines/plan.toml:1: schedule: {expected}"));
+    }
+    for (text, expected) in [
+        ("count = 30", "count: 30 is not from 1 to 20"),
+        (
+            "count = 3, backoff = \"1h\", max = \"15m\"",
+            "max: the longest pause is shorter than the first one\nhint: raise max, or lower backoff",
+        ),
+        ("max = \"1h\"", "\"count\" is missing\nhint: add count = 3"),
+    ] {
+        let said = schedule(&format!("on_fresh = [\"erp\"], retries = {{ {text} }}"));
+        assert_eq!(said, format!("pipelines/plan.toml:1: schedule, retries: {expected}"));
+    }
+}
+
+#[test]
+fn pipelines_that_wait_for_one_another_are_told_once() {
+    let said = added("pipelines/b.toml", "schedule = { after = \"c\" }");
+    assert_eq!(said, "pipelines/b.toml:1: schedule: after: there is no pipeline \"c\"\nhint: known pipelines: b, plan");
     let root = valid();
     write(root.path(), "pipelines/b.toml", "# in the morning\nschedule = { after = \"c\" }");
     write(root.path(), "pipelines/c.toml", "schedule = { after = \"b\" }");
-    assert_snapshot!(messages(root.path()), @"");
+    assert_eq!(
+        messages(root.path()),
+        "pipelines/b.toml:2: schedule: b runs after c, which runs after b, and so none of them ever starts\n\
+         hint: let one of them run by cron or on_fresh alone"
+    );
+}
+
+#[test]
+fn an_environment_has_its_own_places_and_addresses() {
+    let root = valid();
+    let text = std::fs::read_to_string(root.path().join("loopline.toml")).unwrap();
+    let settings = "\n[env.dev]\npull = true\n[env.dev.systems.erp]\nurl = \"sqlite:test.db\"\n";
+    write(root.path(), "loopline.toml", text + settings);
+    let load = || Project::load(root.path()).unwrap_or_else(|_| panic!("{}", messages(root.path())));
+    let (production, dev) = (load(), load().in_environment("dev").unwrap());
+    let environment = dev.environment.as_ref().unwrap();
+    assert_eq!((&environment.production_store, &environment.production_control), (&production.store, &production.control));
+    assert_eq!(dev.store, format!("{}/env/dev", production.store));
+    assert_eq!(dev.control, production.control.parent().unwrap().join("env/dev/control.sqlite"));
+    assert_eq!((dev.systems["erp"].url.as_str(), dev.systems["erp"].secret.is_none()), ("sqlite:test.db", true));
+    assert!(environment.settings.pull && !environment.settings.write);
+    assert_eq!(load().in_environment("other").unwrap().systems["erp"].url, production.systems["erp"].url);
 }
