@@ -128,7 +128,8 @@ impl<'s> Problem<'s> {
         };
         let (missing, sequence, freed) = missing(shop, broken, &Rows::new(count, &arcs(true)), &Rows::new(count, &arcs(false)));
         let here = |operation: u32| missing[operation as usize].is_none();
-        let live = || shop.arcs.iter().enumerate().filter(|(_, arc)| here(arc.before) && here(arc.after) && !freed.contains(&arc.after));
+        let live =
+            || shop.arcs.iter().enumerate().filter(|(_, arc)| here(arc.before) && here(arc.after) && !freed.contains(&arc.after));
         let stays = |at: u32| shop.operations[at as usize].fixed.is_some();
         let limits: Vec<Limit> = live()
             .filter(|(_, arc)| !(stays(arc.before) && stays(arc.after)))
@@ -331,7 +332,12 @@ fn work(shop: &Shop, at: usize) -> Work {
 
 /// What cannot be scheduled, the rest in an order in which each comes after all that precede it, and the fixed operations that a circle went through:
 /// what precedes them is not asked for.
-fn missing(shop: &Shop, broken: &[Option<u32>], succs: &Rows<u32>, preds: &Rows<u32>) -> (Vec<Option<Missing>>, Vec<u32>, BTreeSet<u32>) {
+fn missing(
+    shop: &Shop,
+    broken: &[Option<u32>],
+    succs: &Rows<u32>,
+    preds: &Rows<u32>,
+) -> (Vec<Option<Missing>>, Vec<u32>, BTreeSet<u32>) {
     let count = shop.operations.len();
     let mut open: Vec<u32> = (0..count as u32).map(|at| preds.of(at).len() as u32).collect();
     let mut sorted: Vec<u32> = (0..count as u32).filter(|at| open[*at as usize] == 0).collect();

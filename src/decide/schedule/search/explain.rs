@@ -14,10 +14,19 @@ pub fn slots(state: &State<'_>) -> Vec<Result<Slot, Missing>> {
         let time = state.times[at];
         if let Some(fixed) = problem.shop.operations[at].fixed {
             let resource = fixed.resource;
-            return Ok(Slot { resource, start: fixed.start, setup: 0, end: fixed.end, wait: Wait::Fixed, after: None, slack: slack[at] });
+            return Ok(Slot {
+                resource,
+                start: fixed.start,
+                setup: 0,
+                end: fixed.end,
+                wait: Wait::Fixed,
+                after: None,
+                slack: slack[at],
+            });
         }
         if time.end > problem.horizon {
-            let before = problem.preds.of(at as u32).iter().any(|(before, _)| state.times[*before as usize].end > problem.horizon);
+            let before =
+                problem.preds.of(at as u32).iter().any(|(before, _)| state.times[*before as usize].end > problem.horizon);
             return Err(if before { Missing::Predecessor } else { Missing::Horizon });
         }
         let resource = Some(problem.resource(state.choice[at]));
@@ -31,7 +40,8 @@ pub fn slots(state: &State<'_>) -> Vec<Result<Slot, Missing>> {
 fn wait(state: &State<'_>, at: u32) -> (Wait, Option<u32>) {
     let problem = state.problem;
     let (work, time) = (&problem.works[at as usize], state.times[at as usize]);
-    let ends = problem.preds.of(at).iter().map(|(before, wait)| (state.times[*before as usize].end.saturating_add(*wait), *before));
+    let ends =
+        problem.preds.of(at).iter().map(|(before, wait)| (state.times[*before as usize].end.saturating_add(*wait), *before));
     let before = ends.max_by_key(|(end, _)| *end);
     let ready = before.map_or(work.ready, |(end, _)| end.max(work.ready));
     let members = problem.members.range(at);
@@ -51,7 +61,9 @@ fn wait(state: &State<'_>, at: u32) -> (Wait, Option<u32>) {
             return (Wait::Hold, None);
         }
         return match last {
-            Some((_, false, other, member)) => (Wait::Unit(state.chain[member as usize] - problem.shop.resources.len() as u32), Some(other)),
+            Some((_, false, other, member)) => {
+                (Wait::Unit(state.chain[member as usize] - problem.shop.resources.len() as u32), Some(other))
+            }
             last => (Wait::Resource, last.map(|last| last.2)),
         };
     }
@@ -96,7 +108,8 @@ fn slack(state: &State<'_>) -> Vec<i64> {
         }
         let units = &state.chain[members.start as usize + 1..members.end as usize];
         let length = time.setup + problem.shop.choices[state.choice[*at as usize] as usize].duration;
-        let start = problem.calendar(state.choice[*at as usize], units).latest(end, length, work.interruptible).unwrap_or(time.start);
+        let start =
+            problem.calendar(state.choice[*at as usize], units).latest(end, length, work.interruptible).unwrap_or(time.start);
         let limits = problem.limits_to.of(*at).iter().map(|limit| &problem.limits[*limit as usize]);
         let start = limits.fold(start, |start, limit| start.min(state.own_end(limit.before).saturating_add(limit.max_wait)));
         latest[*at as usize] = start.max(time.start);

@@ -40,7 +40,11 @@ pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> 
             let plan = walkers[leader].best.clone();
             walkers.iter_mut().filter(|walker| walker.cycle_done()).for_each(|walker| walker.restart(&plan));
         }
-        if std::env::var("DEBUG").is_ok() { for w in &walkers { eprintln!("moves {} timed {} abort/reject/accept/better {:?}", w.moves, w.state.timed, w.stats); } }
+        if std::env::var("DEBUG").is_ok() {
+            for w in &walkers {
+                eprintln!("moves {} timed {} abort/reject/accept/better {:?}", w.moves, w.state.timed, w.stats);
+            }
+        }
         if let Some(leader) = walkers.iter().min_by_key(|walker| walker.best_key) {
             best.reset(&leader.best);
         }
@@ -61,7 +65,9 @@ fn first<'p>(problem: &'p Problem<'p>, stop: &(dyn Fn() -> bool + Sync)) -> Stat
             break;
         }
         let state = State::new(problem, &dispatch(problem, *rule));
-        if std::env::var("DEBUG").is_ok() { eprintln!("{rule:?} {:.0}", state.measure.key(&state.cost)[1] as f64 / 3.6e9); }
+        if std::env::var("DEBUG").is_ok() {
+            eprintln!("{rule:?} {:.0}", state.measure.key(&state.cost)[1] as f64 / 3.6e9);
+        }
         if state.measure.key(&state.cost) < best.measure.key(&best.cost) {
             best = state;
         }

@@ -53,7 +53,8 @@ pub fn factory(seed: u64) -> Shop {
                 shop.arcs.push(Arc { before: below(i64::from(at)) as u32, after: at, min_wait: 0, max_wait: None });
             }
             let start = below(300);
-            let fixed = (below(12) == 0).then(|| Fixed { resource: Some(below(resources) as u32), start, end: start + below(20) });
+            let fixed =
+                (below(12) == 0).then(|| Fixed { resource: Some(below(resources) as u32), start, end: start + below(20) });
             let fault = (below(60) == 0).then(|| "broken".to_owned());
             shop.operations.push(Operation {
                 order: order as u32,
@@ -70,7 +71,8 @@ pub fn factory(seed: u64) -> Shop {
         }
     }
     let terms = [Term::Tardiness, TERMS[below(5) as usize], TERMS[below(5) as usize]];
-    shop.goals = (0..below(4)).map(|goal| Goal { term: terms[goal as usize], level: below(2) as u8, weight: 1 + below(3) }).collect();
+    shop.goals =
+        (0..below(4)).map(|goal| Goal { term: terms[goal as usize], level: below(2) as u8, weight: 1 + below(3) }).collect();
     shop
 }
 
@@ -105,7 +107,9 @@ fn check(shop: &Shop, plan: &Plan) -> Result<(), TestCaseError> {
     for (resource, slots) in busy.iter_mut().enumerate() {
         slots.sort_unstable();
         let mut end = i64::MIN;
-        let by_end = |slots: &[(i64, i64, usize)], at: i64| slots.iter().filter(|slot| slot.1 <= at).max_by_key(|slot| slot.1).map(|slot| slot.2);
+        let by_end = |slots: &[(i64, i64, usize)], at: i64| {
+            slots.iter().filter(|slot| slot.1 <= at).max_by_key(|slot| slot.1).map(|slot| slot.2)
+        };
         for (start, until, at) in slots.clone() {
             let operation = &shop.operations[at];
             if operation.fixed.is_none() {
@@ -118,15 +122,22 @@ fn check(shop: &Shop, plan: &Plan) -> Result<(), TestCaseError> {
                     prop_assert_eq!(setup, shop.setup(resource as u32, family, at));
                 }
             } else {
-                let over = slots.iter().any(|other| shop.operations[other.2].fixed.is_none() && other.0 < until && start < other.1 && other.0 < other.1);
+                let over = slots.iter().any(|other| {
+                    shop.operations[other.2].fixed.is_none() && other.0 < until && start < other.1 && other.0 < other.1
+                });
                 prop_assert!(!over, "{at} is fixed on {resource}");
             }
             end = end.max(until);
         }
     }
     for (pool, units) in shop.pools.iter().enumerate() {
-        let uses = |at: &usize| shop.needs_of(*at).iter().any(|need| units_within(shop, need.pool, units) || need.pool as usize == pool);
-        let users: Vec<&Slot> = (0..shop.operations.len()).filter(uses).filter_map(|at| slot(at as u32)).filter(|slot| slot.wait != Wait::Fixed).collect();
+        let uses =
+            |at: &usize| shop.needs_of(*at).iter().any(|need| units_within(shop, need.pool, units) || need.pool as usize == pool);
+        let users: Vec<&Slot> = (0..shop.operations.len())
+            .filter(uses)
+            .filter_map(|at| slot(at as u32))
+            .filter(|slot| slot.wait != Wait::Fixed)
+            .collect();
         for one in &users {
             let together = users.iter().filter(|other| other.start <= one.start && one.start < other.end).count();
             prop_assert!(together <= units.len(), "{together} of pool {pool} at {}", one.start);

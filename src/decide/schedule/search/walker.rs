@@ -31,7 +31,9 @@ pub struct Walker<'p> {
     effort: u64,
     cycle_begun: u64,
     cycle_effort: u64,
-    temperature: f64, cycle: i32, pub stats: [u64; 4],
+    temperature: f64,
+    cycle: i32,
+    pub stats: [u64; 4],
     abort: f64,
     /// Shares by 64ths of a cycle.
     cooling: Vec<f64>,
@@ -52,8 +54,13 @@ impl<'p> Walker<'p> {
             effort: 0,
             cycle_begun: 0,
             cycle_effort: (operations * tune("CYCLE", CYCLE_EFFORT as f64) as u64).max(20_000),
-            temperature: 0.0, cycle: 0, stats: [0; 4], abort: tune("ABORT", 100.0),
-            cooling: std::iter::successors(Some(tune("WARM0", 0.01)), |warm| Some(warm * tune("COOLING", COOLING))).take(64).collect(),
+            temperature: 0.0,
+            cycle: 0,
+            stats: [0; 4],
+            abort: tune("ABORT", 100.0),
+            cooling: std::iter::successors(Some(tune("WARM0", 0.01)), |warm| Some(warm * tune("COOLING", COOLING)))
+                .take(64)
+                .collect(),
             path: Vec::new(),
             steps: Vec::new(),
         }
@@ -70,7 +77,11 @@ impl<'p> Walker<'p> {
         self.cycle_begun = self.effort;
         self.cycle_effort *= 2;
         self.cycle += 1;
-        let warm = (tune("WARM0", 0.01) * 2.0_f64.powi(self.cycle)).min(if self.cycle % 2 == 0 { tune("WARM", 0.1) } else { tune("HOT", 0.3) });
+        let warm = (tune("WARM0", 0.01) * 2.0_f64.powi(self.cycle)).min(if self.cycle % 2 == 0 {
+            tune("WARM", 0.1)
+        } else {
+            tune("HOT", 0.3)
+        });
         self.cooling = std::iter::successors(Some(warm), |warm| Some(warm * tune("COOLING", COOLING))).take(64).collect();
     }
 
@@ -100,7 +111,9 @@ impl<'p> Walker<'p> {
         }
         let change = self.state.change();
         if change > 0.0 {
-            if self.temperature == 0.0 { self.temperature = change; }
+            if self.temperature == 0.0 {
+                self.temperature = change;
+            }
             self.steer(change <= allowed);
         }
         if change > allowed {
@@ -108,7 +121,9 @@ impl<'p> Walker<'p> {
             return self.state.undo();
         }
         self.stats[2] += 1;
-        if change < 0.0 { self.stats[3] += 1; }
+        if change < 0.0 {
+            self.stats[3] += 1;
+        }
         let key = self.state.measure.key(&self.state.cost);
         if key < self.best_key {
             self.best_key = key;
