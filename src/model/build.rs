@@ -45,7 +45,7 @@ pub(super) const FINGERPRINT: &str = "loopline.fingerprint";
 /// Property: the parts of the fingerprint, to say what changed.
 pub(super) const INPUTS: &str = "loopline.inputs";
 /// Property: iterations that the search of a decision function did for these rows; a replay does as many.
-const ITERATIONS: &str = "loopline.iterations";
+pub(super) const ITERATIONS: &str = "loopline.iterations";
 /// Property: hash of the rows; set by the store.
 pub(super) const CONTENT: &str = "loopline.content";
 /// Property: what last changed the rows, a pull or a run.
@@ -350,7 +350,7 @@ impl<'a> Builder<'a> {
     }
 
     /// What the node reads; mapped views are planned here.
-    async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
+    pub(super) async fn tables(&self, node: &Node) -> Result<Tables, ModelError> {
         let mut tables = Tables::new();
         for input in &node.inputs {
             tables.insert(input.clone(), self.table(node, input).await?);
