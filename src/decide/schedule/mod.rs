@@ -18,7 +18,9 @@
 
 mod bound;
 mod calendar;
+mod classical;
 mod dispatch;
+mod jobshop;
 mod read;
 mod search;
 mod settings;
