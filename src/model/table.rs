@@ -67,6 +67,10 @@ impl Files {
         Self::new(version.schema.clone(), version.files.clone())
     }
 
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
     }

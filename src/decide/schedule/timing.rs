@@ -280,7 +280,7 @@ impl<'s> Problem<'s> {
         run.map_or(NEVER, |(_, end)| end)
     }
 
-    /// As [`Shop::setup`].
+    /// Set-up of an operation on a resource that was used for this family before: what the matrix says, or else its own unless the family stays.
     pub fn setup(&self, resource: u32, before: u32, operation: u32) -> i64 {
         let work = &self.works[operation as usize];
         if let (Some(matrix), true) = (self.matrices[resource as usize], before != NONE && work.family != NONE)

@@ -69,6 +69,10 @@ impl Measure {
         self.factors[Term::Tardiness as usize] * self.orders[order as usize].1 as f64
     }
 
+    pub fn move_weight(&self) -> f64 {
+        self.factors[Term::Stability as usize]
+    }
+
     pub fn end_weight(&self) -> f64 {
         self.factors[Term::Makespan as usize]
     }

@@ -12,7 +12,7 @@ mod weights;
 
 use super::bound::lower_bound;
 use super::classical;
-use super::dispatch::{RULES, carry_on, dispatch};
+use super::dispatch::{RULES, Rule, dispatch};
 use super::shop::{Budget, Plan, Shop, Term};
 use super::timing::Problem;
 use cost::TERM_EXCESS;
@@ -60,22 +60,22 @@ pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> 
 
 /// The best of the dispatching rules' plans, and of the last plan carried on if there is one.
 fn first<'p>(problem: &'p Problem<'p>, stop: &(dyn Fn() -> bool + Sync)) -> State<'p> {
-    let mut best = if problem.shop.operations.iter().any(|operation| operation.previous.is_some()) {
-        State::new(problem, &carry_on(problem, problem.wants(Term::Stability)))
-    } else {
-        State::new(problem, &dispatch(problem, RULES[0]))
-    };
-    let rules = if problem.sequence.len() > OPERATIONS_FOR_ALL_RULES { &RULES[..2] } else { &RULES[..] };
+    let mut rules = if problem.sequence.len() > OPERATIONS_FOR_ALL_RULES { RULES[..2].to_vec() } else { RULES.to_vec() };
+    if problem.works.iter().any(|work| work.previous != i64::MIN) {
+        let hold = problem.wants(Term::Stability);
+        rules.splice(0..0, [false, true].map(|elsewhere| Rule::Last { hold, elsewhere }));
+    }
+    let mut best: Option<State<'p>> = None;
     for rule in rules {
+        let state = State::new(problem, &dispatch(problem, rule));
+        if best.as_ref().is_none_or(|best| state.measure.key(&state.cost) < best.measure.key(&best.cost)) {
+            best = Some(state);
+        }
         if stop() {
             break;
         }
-        let state = State::new(problem, &dispatch(problem, *rule));
-        if state.measure.key(&state.cost) < best.measure.key(&best.cost) {
-            best = state;
-        }
     }
-    best
+    best.unwrap_or_else(|| State::new(problem, &dispatch(problem, RULES[0])))
 }
 
 /// Takes orders out that break a maximum wait, and says of the rest when and why.
@@ -92,7 +92,5 @@ fn finish(state: &State<'_>, bound: i128, iterations: u64, broken: &mut [Option<
         return finish(&State::new(&rest, &plan), bound, iterations, broken);
     }
     let key = state.measure.key(&state.cost);
-    let mut terms = [0; 5];
-    terms.copy_from_slice(&state.cost.terms[..5]);
-    Plan { slots: explain::slots(state), terms, objective: key[1], lower_bound: bound.min(key[1]), iterations }
+    Plan { slots: explain::slots(state), objective: key[1], lower_bound: bound.min(key[1]), iterations }
 }

@@ -156,6 +156,9 @@ fn aim(state: &State<'_>, random: &mut Random, path: &mut Vec<Critical>) {
     path.clear();
     let last = if random.percent(8) {
         None
+    } else if state.measure.uses_stability && random.percent(50) {
+        let picks = (0..8).map(|_| state.at[random.below(state.at.len())]);
+        picks.max_by_key(|at| state.displaced(*at))
     } else if state.measure.uses_makespan && (state.late.is_empty() || random.percent(5)) {
         let tails = state.chains.iter().filter_map(|chain| Some(state.owner(*chain.last()?)));
         tails.max_by_key(|at| state.times[*at as usize].end)

@@ -21,6 +21,12 @@ impl State<'_> {
         holder
     }
 
+    /// How much later an operation starts than in the last plan.
+    pub fn displaced(&self, at: u32) -> i64 {
+        let previous = self.problem.works[at as usize].previous;
+        if previous == i64::MIN { 0 } else { self.times[at as usize].start - previous }
+    }
+
     /// Follows from each late order, and from the plan's end, back what holds it up.
     fn weigh(&mut self) {
         self.pull.fill(0.0);
@@ -34,8 +40,12 @@ impl State<'_> {
         if let Some(last) = self.at.iter().copied().max_by_key(|at| self.times[*at as usize].end) {
             self.pull[last as usize] += self.measure.end_weight();
         }
+        let moved = self.measure.move_weight();
         for place in (0..self.at.len()).rev() {
             let at = self.at[place];
+            if moved > 0.0 && self.displaced(at) > 0 {
+                self.pull[at as usize] += moved;
+            }
             self.drag[at as usize] += self.pull[at as usize];
             if let (true, Some((holder, member))) = (self.problem.is_free(at), self.holder(at)) {
                 let drag = self.drag[at as usize];

@@ -167,37 +167,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn dbg_one() {
-    let n = |name: &str| std::env::var(name).ok().map(|t| t.parse::<u64>().unwrap());
-    let Some(seed) = n("SEED") else { return };
-    let f = factory(Shape { seed, operations: n("OPS").unwrap() as usize, iterations: n("IT").unwrap() });
-    for (i, t) in INPUTS.iter().zip(&f) {
-        println!("== {}\n{}", i.name, t.text());
-    }
-    let r = run(&f);
-    println!(
-        "{}",
-        crate::decide::testing::show(
-            &r,
-            &[
-                "order_id",
-                "operation_no",
-                "resource_id",
-                "lane",
-                "starts_at",
-                "ends_at",
-                "setup_s",
-                "waits_for",
-                "problem",
-                "reason",
-                "late_s",
-                "late_cause",
-                "objective",
-                "lower_bound"
-            ]
-        )
-    );
-    println!("{:?}", validate(&f, START, &r));
-}
