@@ -155,9 +155,9 @@ def generated(seed, count):
     # about as much work as the machines do in the span of the due dates, at 14 hours of 24 and with set-ups
     span = work / len(machines) * 24 / 14 * 7 / 5 * 1.15
     for name in sorted({o.order for o in operations}):
-        release = 3600 * round(dice.uniform(0, span * 0.5) / 3600)
+        release = 3600 * round(dice.uniform(0, span * 0.6) / 3600)
         own = [o for o in operations if o.order == name]
-        due = release + 3600 * round((sum(min(o.choices.values()) for o in own) * 2.5 + dice.uniform(0, span * 0.5)) / 3600)
+        due = release + 3600 * round((sum(min(o.choices.values()) for o in own) * 2 + dice.uniform(0, span * 0.3)) / 3600)
         weight = dice.choice([1, 1, 1, 2, 4])
         for o in own:
             o.release, o.due, o.weight = release, due, weight
@@ -213,7 +213,7 @@ def loopline(factory, seconds, downtime=(), objective=None, keep=None):
         command = [APS, "--plan", str(plan), str(folder), *map(str, seconds)]
         if objective or factory.objective:
             command[1:1] = ["--objective", objective or factory.objective]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         with open(plan) as file:
             rows = list(csv.DictReader(file))
         check(factory, rows, downtime)

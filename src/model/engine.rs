@@ -41,6 +41,8 @@ const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 /// Everything that plans and runs statements over one store.
 pub(super) struct Engine {
     base: SessionState,
+    /// What searches repeat; see [`Context::iterations`].
+    iterations: Option<u64>,
 }
 
 impl Engine {
@@ -50,7 +52,12 @@ impl Engine {
         let url = ObjectStoreUrl::parse(STORE_URL).map_err(failed)?;
         runtime.register_object_store(url.as_ref(), objects);
         let base = SessionStateBuilder::new().with_default_features().with_config(config()).with_runtime_env(runtime).build();
-        Ok(Self { base })
+        Ok(Self { base, iterations: None })
+    }
+
+    /// The same engine, whose searches do exactly so many iterations.
+    pub fn repeating(&self, iterations: u64) -> Self {
+        Self { base: self.base.clone(), iterations: Some(iterations) }
     }
 
     /// A session that sees `tables` and whose decision functions decide as of `as_of`.
@@ -62,7 +69,8 @@ impl Engine {
         for decision in decide::all() {
             let decision: Arc<dyn decide::Decision> = Arc::from(decision);
             let name = decision.name();
-            let function = DecisionFunction::new(decision, tables.clone(), Context::at(as_of));
+            let function =
+                DecisionFunction::new(decision, tables.clone(), Context { iterations: self.iterations, ..Context::at(as_of) });
             state.register_udtf(name, Arc::new(function));
         }
         state
@@ -88,7 +96,8 @@ pub(super) fn cores() -> usize {
 pub(super) fn frugal(mut state: SessionState) -> SessionState {
     let options = state.config_mut().options_mut();
     options.optimizer.prefer_hash_join = false;
-    options.execution.target_partitions = 1;
+    // The fewest parts at which the planner takes joins that spill: with one it joins by hash all the same.
+    options.execution.target_partitions = 2;
     state
 }
 

@@ -13,7 +13,7 @@ use datafusion::execution::SessionState;
 use datafusion::physical_plan::execute_stream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::build::{Builder, CONTENT, DATA, INPUTS, first, stored_schema};
+use super::build::{Builder, CONTENT, DATA, INPUTS, ITERATIONS, first, stored_schema};
 use super::deviation::{Deviation, deviation};
 use super::engine::{Engine, frugal};
 use super::fingerprint::{Cause, Fingerprint, reason};
@@ -94,13 +94,14 @@ impl Builder<'_> {
             let cause = Some(format!("its rows are of {made_by}, since when {moved}"));
             return Ok(Replayed { cause, ..Replayed::new(&node.table, version, ReplayOutcome::Carried) });
         }
-        let (content, rows) = self.content(node).await?;
+        let iterations = version.properties.get(ITERATIONS).and_then(|done| done.parse().ok());
+        let (content, rows) = self.content(node, iterations).await?;
         let mut one = Replayed { rows_now: Some(rows), ..Replayed::new(&node.table, version, ReplayOutcome::Identical) };
         if version.properties.get(CONTENT) == Some(&content) {
             return Ok(one);
         }
         let key = project.models.get(&node.table).map(|model| model.key.clone()).unwrap_or_default();
-        let view = self.plan(node).await.map_err(first)?.into_view();
+        let view = self.repeated(node, iterations).await?.into_view();
         one.difference = deviation(self.planner.engine, [Arc::new(Files::of(version)), view], &key, self.context.as_of).await?;
         one.outcome = ReplayOutcome::Differs;
         one.cause = match &one.difference {
@@ -111,9 +112,17 @@ impl Builder<'_> {
         Ok(one)
     }
 
+    /// The node's plan, in which searches do as many iterations as they did in the run.
+    async fn repeated(&self, node: &Node, iterations: Option<u64>) -> Result<Planned, ModelError> {
+        let Some(iterations) = iterations else { return self.plan(node).await.map_err(first) };
+        let Planner { project, engine, as_of } = self.planner;
+        let planner = Planner { project, engine: &engine.repeating(iterations), as_of };
+        planner.node(node, self.tables(node).await?).await.map_err(first)
+    }
+
     /// Hash and number of the rows that the node's statement yields; where they do not fit into memory, once more with operators that spill.
-    async fn content(&self, node: &Node) -> Result<(String, u64), ModelError> {
-        let planned = self.plan(node).await.map_err(first)?;
+    async fn content(&self, node: &Node, iterations: Option<u64>) -> Result<(String, u64), ModelError> {
+        let planned = self.repeated(node, iterations).await?;
         match self.hash(node, &planned, &planned.state).await {
             Err(ModelError::Memory { .. }) => self.hash(node, &planned, &frugal(planned.state.clone())).await,
             other => other,

@@ -184,9 +184,12 @@ pub enum CursorKind {
 pub(super) fn read(name: &str, section: Section, protocol: Option<Protocol>) -> Option<Stream> {
     let files = source_files::of_stream(&section, protocol);
     let table = section.text("table").map_or_else(|| name.to_owned(), |table| table.value);
-    let key = match section.has("files") && !section.has("key") {
-        true => Some(source_files::KEY_DEFAULT.map(|column| Located { value: column.to_owned(), line: section.line }).into()),
-        false => section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key")),
+    let key = match (section.has("files"), section.has("key")) {
+        (true, false) => {
+            Some(source_files::KEY_DEFAULT.map(|column| Located { value: column.to_owned(), line: section.line }).into())
+        }
+        (true, true) => section.some_texts("key"),
+        (false, _) => section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key")),
     };
     let cursor_section = section.table("cursor");
     let cursor_line = cursor_section.as_ref().map(|section| section.line);

@@ -92,6 +92,7 @@ impl Calendar {
     }
 
     /// Working time between two instants.
+    #[cfg(test)]
     pub fn work(&self, from: i64, to: i64) -> i64 {
         let windows = self.windows.iter().skip(self.window(from)).take_while(|(start, _)| *start < to);
         windows.map(|(start, end)| to.min(*end) - from.max(*start)).sum()

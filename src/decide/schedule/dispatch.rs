@@ -1,4 +1,4 @@
-//! First plans: a simulation in which each resource, whenever it is free, takes the most urgent operation that is ready; and the last plan carried on.
+//! First plans: a simulation in which each resource, whenever it is free, takes the most urgent operation that is ready.
 //!
 //! A resource is never kept idle for something better to come, but leaves an operation to another that would end it sooner.
 
@@ -21,15 +21,18 @@ pub enum Rule {
     Short,
     /// Most work remaining.
     Long,
+    /// As in the last plan: by start there, not before it if it is held; what is new by the latest start for its due date. Operations keep their
+    /// resource unless they may go elsewhere.
+    Last { hold: bool, elsewhere: bool },
 }
 
 pub const RULES: [Rule; 6] = [
     Rule::DueDate,
-    Rule::Cost { look_ahead: 2.0 },
+    Rule::Cost { look_ahead: 8.0 },
+    Rule::Cost { look_ahead: 1.0 },
+    Rule::Cost { look_ahead: 32.0 },
     Rule::Short,
     Rule::Long,
-    Rule::Cost { look_ahead: 0.5 },
-    Rule::Cost { look_ahead: 8.0 },
 ];
 
 /// Arrivals at an instant come before the decisions at that instant.
@@ -67,27 +70,8 @@ pub fn dispatch(problem: &Problem<'_>, rule: Rule) -> Blueprint {
     Dispatch::new(problem, rule).run()
 }
 
-/// The last plan as it was; what is new comes as early as it can.
-pub fn carry_on(problem: &Problem<'_>, hold: bool) -> Blueprint {
-    let shop = problem.shop;
-    let mut choices: Vec<u32> = shop.operations.iter().map(|operation| operation.choices.start).collect();
-    let mut starts = vec![0; choices.len()];
-    let mut held = vec![false; choices.len()];
-    for at in problem.sequence.iter().map(|at| *at as usize) {
-        let previous = shop.operations[at].previous;
-        starts[at] = problem.works[at].fixed.map_or(problem.works[at].ready, |(start, _)| start);
-        starts[at] = previous.map_or(starts[at], |(_, start)| starts[at].max(start));
-        let range = shop.operations[at].choices.clone();
-        let same = range.clone().find(|choice| previous.is_some_and(|(resource, _)| resource == problem.resource(*choice)));
-        let quick = || range.min_by_key(|choice| shop.choices[*choice as usize].duration);
-        choices[at] = same.or_else(quick).unwrap_or_default();
-        held[at] = hold && previous.is_some();
-    }
-    Blueprint { order: by_time(problem, &starts), choices, units: Vec::new(), held }
-}
-
 /// All operations by start, each after all that precede it.
-fn by_time(problem: &Problem<'_>, starts: &[i64]) -> Vec<u32> {
+pub fn by_time(problem: &Problem<'_>, starts: &[i64]) -> Vec<u32> {
     let mut keys = vec![i64::MIN; starts.len()];
     for at in &problem.sequence {
         let before = problem.preds.of(*at).iter().map(|(before, _)| keys[*before as usize]);
@@ -160,14 +144,18 @@ impl<'p> Dispatch<'p> {
         }
         let starts: Vec<i64> = self.times.iter().map(|time| time.map_or(0, |time| time.start)).collect();
         let order = by_time(self.problem, &starts);
-        Blueprint { order, choices: self.choices, units: self.units, held: Vec::new() }
+        let hold = matches!(self.rule, Rule::Last { hold: true, .. });
+        let held = self.problem.works.iter().map(|work| hold && work.previous != i64::MIN).collect();
+        Blueprint { order, choices: self.choices, units: self.units, held }
     }
 
     /// When what precedes an operation lets it start, and its material is there.
     fn ready(&self, at: u32) -> i64 {
         let ends = self.problem.preds.of(at).iter();
         let ends = ends.filter_map(|(before, wait)| Some(self.times[*before as usize]?.end.saturating_add(*wait)));
-        ends.fold(self.problem.works[at as usize].ready, i64::max)
+        let work = &self.problem.works[at as usize];
+        let held = if matches!(self.rule, Rule::Last { hold: true, .. }) { work.previous } else { i64::MIN };
+        ends.fold(work.ready.max(held), i64::max)
     }
 
     /// All that precedes the operation has a time. A fixed one passes that on at once.
@@ -192,7 +180,13 @@ impl<'p> Dispatch<'p> {
     }
 
     fn arrive(&mut self, instant: i64, at: u32) {
-        for choice in self.problem.shop.choices_of(at as usize) {
+        let last = self.problem.shop.operations[at as usize]
+            .previous
+            .filter(|_| matches!(self.rule, Rule::Last { elsewhere: false, .. }));
+        let stays = |resource: u32| last.is_none_or(|(last, _)| last == resource);
+        let choices = self.problem.shop.choices_of(at as usize);
+        let gone = !choices.iter().any(|choice| stays(choice.resource));
+        for choice in choices.iter().filter(|choice| gone || stays(choice.resource)) {
             self.queues[choice.resource as usize].waiting.push(at);
             self.wake(choice.resource, instant);
         }
@@ -242,7 +236,8 @@ impl<'p> Dispatch<'p> {
             }
             if time.start > instant {
                 again = again.min(time.start);
-            } else if let Some(other) = self.sooner_elsewhere(at, choice, instant, time.end) {
+            } else if let Some(other) = self.may_leave(at).then(|| self.sooner_elsewhere(at, choice, instant, time.end)).flatten()
+            {
                 again = again.min(other.start.max(instant + time.end - other.end));
             } else {
                 self.assign(at, choice, time, &units);
@@ -254,6 +249,10 @@ impl<'p> Dispatch<'p> {
 
     fn choice(&self, at: u32, resource: u32) -> Option<u32> {
         self.problem.shop.operations[at as usize].choices.clone().find(|choice| self.problem.resource(*choice) == resource)
+    }
+
+    fn may_leave(&self, at: u32) -> bool {
+        self.problem.works[at as usize].previous == i64::MIN || !matches!(self.rule, Rule::Last { elsewhere: false, .. })
     }
 
     /// The time of the operation on a resource that would end it before this instant.
@@ -294,11 +293,13 @@ impl<'p> Dispatch<'p> {
         let order = &self.problem.shop.orders[work.order as usize];
         let behind = self.remaining[at as usize];
         let queue = &self.queues[resource as usize];
-        let setup = self.choice(at, resource).map_or(0, |choice| self.problem.setup(choice, queue.family, at));
+        let setup = self.problem.setup(resource, queue.family, at);
         let remaining = behind.saturating_add(setup) as f64;
         let weight = (order.weight as f64).max(1e-9);
         let urgency = match (self.rule, order.due) {
             (Rule::Long, _) => 0.0,
+            (Rule::Last { .. }, _) if work.previous != i64::MIN => work.previous as f64,
+            (Rule::Last { .. }, due) => due.map_or(1e30, |due| due as f64 - remaining),
             (Rule::Short, _) => remaining / weight,
             // without a due date an order comes after all that have one
             (_, None) => 1e30 / weight,

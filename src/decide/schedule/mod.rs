@@ -18,8 +18,8 @@
 
 mod bound;
 mod calendar;
+mod classical;
 mod dispatch;
-#[allow(dead_code, reason = "shops that are classical go there once the search of factories calls it")]
 mod jobshop;
 mod read;
 mod search;

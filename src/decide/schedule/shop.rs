@@ -3,7 +3,6 @@
 //! Instants are microseconds since 1970 (UTC), durations microseconds. Things refer to one another by their places in the vectors.
 //! An operation with a `fault` is not scheduled, nor is what follows it, up to the next fixed operation (which shows that the order went on all the same).
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::calendar::Calendar;
@@ -125,6 +124,7 @@ pub enum Term {
     Stability,
 }
 
+#[cfg(test)]
 pub const TERMS: [Term; 5] = [Term::Tardiness, Term::Makespan, Term::Setup, Term::Earliness, Term::Stability];
 
 /// What a change of resource counts in [`Term::Stability`]: as much as a shift by a working day.
@@ -153,8 +153,6 @@ pub struct Budget {
 pub struct Plan {
     /// One for each operation.
     pub slots: Vec<Result<Slot, Missing>>,
-    /// Values of [`TERMS`].
-    pub terms: [i128; 5],
     /// Weighted sum of the goals of the first level, and what no plan can be below.
     pub objective: i128,
     pub lower_bound: i128,
@@ -218,6 +216,7 @@ impl Shop {
     }
 
     /// Set-up of an operation on a resource that was used for this family before.
+    #[cfg(test)]
     pub fn setup(&self, resource: u32, before: Option<u32>, operation: usize) -> i64 {
         let operation = &self.operations[operation];
         let matrix = self.resources[resource as usize].matrix.map(|matrix| &self.matrices[matrix as usize]);
@@ -244,12 +243,5 @@ impl Shop {
         }
         let goal = |term, level| Goal { term, level, weight: 1 };
         vec![goal(Term::Tardiness, 0), goal(Term::Makespan, 1)]
-    }
-}
-
-impl Plan {
-    /// Whether no plan can be better in the goals of the first level.
-    pub fn proven(&self) -> bool {
-        self.objective.cmp(&self.lower_bound) != Ordering::Greater
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::calendar::{Calendar, NEVER};
-use super::shop::{Missing, Shop, Term};
+use super::shop::{Matrix, Missing, Shop, Term};
 
 pub const NONE: u32 = u32::MAX;
 
@@ -91,6 +91,8 @@ pub struct Problem<'s> {
     /// Members of chains: one of a resource for each operation, then one for each unit that it needs; the item is the pool.
     pub members: Rows<u32>,
     pub owners: Vec<u32>,
+    /// Otherwise a member of a chain has its operation's place.
+    pub has_units: bool,
     pub horizon: i64,
     /// The end of the last fixed operation, or `now`.
     pub fixed_end: i64,
@@ -98,7 +100,7 @@ pub struct Problem<'s> {
     /// Calendar of the times that are in both.
     both: HashMap<(u32, u32), u32>,
     blocks: Vec<Vec<Block>>,
-    has_setups: bool,
+    matrices: Vec<Option<&'s Matrix>>,
 }
 
 /// A question of [`Problem::place`]: an operation by this choice with these units, not before `from`; its resource had this family before, until `free`.
@@ -148,6 +150,7 @@ impl<'s> Problem<'s> {
             let pools = shop.needs_of(at as usize).iter().flat_map(|need| (0..need.count).map(|_| (at, need.pool)));
             members.extend(pools.filter(|_| here(at) && works[at as usize].fixed.is_none()));
         }
+        let owners: Vec<u32> = members.iter().map(|(owner, _)| *owner).collect();
         let each = |key: fn(&Limit) -> u32| limits.iter().zip(0..).map(|(limit, place)| (key(limit), place)).collect::<Vec<_>>();
         let mut problem = Self {
             shop,
@@ -156,14 +159,15 @@ impl<'s> Problem<'s> {
             limits_from: Rows::new(count, &each(|limit| limit.before)),
             limits_to: Rows::new(count, &each(|limit| limit.after)),
             lasts: Rows::new(shop.orders.len(), &lasts.collect::<Vec<_>>()),
-            owners: members.iter().map(|(owner, _)| *owner).collect(),
+            has_units: owners.len() > count,
+            owners,
             members: Rows::new(count, &members),
             horizon: shop.horizon(),
             fixed_end: works.iter().filter_map(|work| work.fixed).map(|(_, end)| end).fold(shop.now, i64::max),
-            calendars: shop.calendars.iter().map(|calendar| calendar.open_end(shop.horizon() + 1)).collect(),
+            calendars: shop.calendars.iter().map(|calendar| calendar.open_end(shop.horizon() + 60_000_000)).collect(),
             both: HashMap::new(),
             blocks: vec![Vec::new(); shop.resources.len() + shop.units.len()],
-            has_setups: !shop.matrices.is_empty() || shop.operations.iter().any(|operation| operation.setup > 0),
+            matrices: shop.resources.iter().map(|resource| Some(&shop.matrices[resource.matrix? as usize])).collect(),
             missing,
             works,
             sequence,
@@ -276,11 +280,15 @@ impl<'s> Problem<'s> {
         run.map_or(NEVER, |(_, end)| end)
     }
 
-    pub fn setup(&self, choice: u32, before: u32, operation: u32) -> i64 {
-        if !self.has_setups {
-            return 0;
+    /// Set-up of an operation on a resource that was used for this family before: what the matrix says, or else its own unless the family stays.
+    pub fn setup(&self, resource: u32, before: u32, operation: u32) -> i64 {
+        let work = &self.works[operation as usize];
+        if let (Some(matrix), true) = (self.matrices[resource as usize], before != NONE && work.family != NONE)
+            && let Some(setup) = matrix.setups.get((before * matrix.families + work.family) as usize).filter(|setup| **setup >= 0)
+        {
+            return *setup;
         }
-        self.shop.setup(self.resource(choice), (before != NONE).then_some(before), operation as usize)
+        if work.family != NONE && work.family == before { 0 } else { work.setup }
     }
 
     /// Until when a fixed operation holds the chain that it holds at this instant.
@@ -301,7 +309,7 @@ impl<'s> Problem<'s> {
                 at = calendar.next(from).unwrap_or(NEVER);
                 family = family_at(blocks, at, ask);
             }
-            let setup = self.setup(ask.choice, family, ask.operation);
+            let setup = self.setup(resource, family, ask.operation);
             let length = setup.saturating_add(self.shop.choices[ask.choice as usize].duration);
             let Some((start, end)) = calendar.run(at, length, work.interruptible) else {
                 return Time { start: NEVER, setup, end: NEVER };

@@ -16,7 +16,7 @@ mod tests;
 mod walk;
 
 use pool::Pool;
-use problem::{Instance, Plan};
+use problem::Instance;
 use rng::Rng;
 use walk::Walk;
 

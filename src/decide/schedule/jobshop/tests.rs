@@ -3,6 +3,7 @@
 use super::bound::{Task, preemptive};
 use super::graph::{Graph, Move};
 use super::neighbours::Path;
+use super::problem::Plan;
 use super::*;
 
 /// A shop of up to `jobs` jobs of up to `operations` operations on `machines`, with up to `choices` choices each.

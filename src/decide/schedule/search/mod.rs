@@ -8,9 +8,11 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 mod walker;
+mod weights;
 
 use super::bound::lower_bound;
-use super::dispatch::{RULES, carry_on, dispatch};
+use super::classical;
+use super::dispatch::{RULES, Rule, dispatch};
 use super::shop::{Budget, Plan, Shop, Term};
 use super::timing::Problem;
 use cost::TERM_EXCESS;
@@ -23,10 +25,19 @@ const OPERATIONS_FOR_ALL_RULES: usize = 30_000;
 /// The best plan found. `stop` is asked between epochs of some hundredths of a second.
 pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> Plan {
     let problem = Problem::new(shop, &[]);
-    let bound = lower_bound(&problem);
+    let mut bound = lower_bound(&problem);
     let mut best = first(&problem, stop);
     let mut iterations = 0;
-    if !best.at.is_empty() && budget.iterations > 0 {
+    let plain = if budget.iterations > 0 { classical::search(&problem, budget, stop) } else { None };
+    if let Some((plan, least, done)) = plain {
+        let weight = shop.goals().iter().filter(|goal| goal.term == Term::Makespan).map(|goal| goal.weight).max().unwrap_or(1);
+        bound = bound.max(i128::from(least) * i128::from(weight));
+        iterations = done;
+        let state = State::new(&problem, &plan);
+        if state.measure.key(&state.cost) < best.measure.key(&best.cost) {
+            best = state;
+        }
+    } else if !best.at.is_empty() && budget.iterations > 0 {
         let plan = best.blueprint();
         let walker = |stream| Walker::new(State::new(&problem, &plan), budget.seed, u64::from(stream));
         let mut walkers: Vec<Walker<'_>> = (0..budget.walkers.max(1)).map(walker).collect();
@@ -40,11 +51,6 @@ pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> 
             let plan = walkers[leader].best.clone();
             walkers.iter_mut().filter(|walker| walker.cycle_done()).for_each(|walker| walker.restart(&plan));
         }
-        if std::env::var("DEBUG").is_ok() {
-            for w in &walkers {
-                eprintln!("moves {} timed {} abort/reject/accept/better {:?}", w.moves, w.state.timed, w.stats);
-            }
-        }
         if let Some(leader) = walkers.iter().min_by_key(|walker| walker.best_key) {
             best.reset(&leader.best);
         }
@@ -54,25 +60,22 @@ pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> 
 
 /// The best of the dispatching rules' plans, and of the last plan carried on if there is one.
 fn first<'p>(problem: &'p Problem<'p>, stop: &(dyn Fn() -> bool + Sync)) -> State<'p> {
-    let mut best = if problem.shop.operations.iter().any(|operation| operation.previous.is_some()) {
-        State::new(problem, &carry_on(problem, problem.wants(Term::Stability)))
-    } else {
-        State::new(problem, &dispatch(problem, RULES[0]))
-    };
-    let rules = if problem.sequence.len() > OPERATIONS_FOR_ALL_RULES { &RULES[..2] } else { &RULES[..] };
+    let mut rules = if problem.sequence.len() > OPERATIONS_FOR_ALL_RULES { RULES[..2].to_vec() } else { RULES.to_vec() };
+    if problem.works.iter().any(|work| work.previous != i64::MIN) {
+        let hold = problem.wants(Term::Stability);
+        rules.splice(0..0, [false, true].map(|elsewhere| Rule::Last { hold, elsewhere }));
+    }
+    let mut best: Option<State<'p>> = None;
     for rule in rules {
+        let state = State::new(problem, &dispatch(problem, rule));
+        if best.as_ref().is_none_or(|best| state.measure.key(&state.cost) < best.measure.key(&best.cost)) {
+            best = Some(state);
+        }
         if stop() {
             break;
         }
-        let state = State::new(problem, &dispatch(problem, *rule));
-        if std::env::var("DEBUG").is_ok() {
-            eprintln!("{rule:?} {:.0}", state.measure.key(&state.cost)[1] as f64 / 3.6e9);
-        }
-        if state.measure.key(&state.cost) < best.measure.key(&best.cost) {
-            best = state;
-        }
     }
-    best
+    best.unwrap_or_else(|| State::new(problem, &dispatch(problem, RULES[0])))
 }
 
 /// Takes orders out that break a maximum wait, and says of the rest when and why.
@@ -89,7 +92,5 @@ fn finish(state: &State<'_>, bound: i128, iterations: u64, broken: &mut [Option<
         return finish(&State::new(&rest, &plan), bound, iterations, broken);
     }
     let key = state.measure.key(&state.cost);
-    let mut terms = [0; 5];
-    terms.copy_from_slice(&state.cost.terms[..5]);
-    Plan { slots: explain::slots(state), terms, objective: key[1], lower_bound: bound.min(key[1]), iterations }
+    Plan { slots: explain::slots(state), objective: key[1], lower_bound: bound.min(key[1]), iterations }
 }

@@ -12,7 +12,7 @@ use super::cost::{Cost, Measure, TERM_EXCESS, TERM_MISSING};
 const RAISES_MAX: u32 = 64;
 
 /// Operations timed between two looks at whether a move is worth going on with.
-const TIMED_BETWEEN_LOOKS: u64 = 128;
+const TIMED_BETWEEN_LOOKS: u64 = 32;
 
 /// Where an operation goes in the order of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,9 @@ pub struct State<'p> {
     /// Orders that are late, in no particular order, and the place of each among them.
     pub late: Vec<u32>,
     late_at: Vec<u32>,
+    /// What a microsecond less is worth, as things stood at the last [`State::sort`]: of an operation by itself, and with what follows it on its chains.
+    pub pull: Vec<f64>,
+    pub drag: Vec<f64>,
     /// Operations timed so far.
     pub timed: u64,
     dirty: Vec<u64>,
@@ -110,6 +113,8 @@ impl<'p> State<'p> {
             cost: Cost::default(),
             late: Vec::new(),
             late_at: vec![NONE; problem.shop.orders.len()],
+            pull: vec![0.0; count],
+            drag: vec![0.0; count],
             timed: 0,
             dirty: vec![0; blueprint.order.len() / 64 + 1],
             low: 0,
@@ -187,15 +192,16 @@ impl<'p> State<'p> {
         if self.held[operation as usize] {
             from = from.max(work.previous);
         }
-        for limit in self.problem.limits_from.of(operation) {
-            from = from.max(self.floors[*limit as usize]);
+        if !self.floors.is_empty() {
+            let floors = self.problem.limits_from.of(operation).iter().map(|limit| self.floors[*limit as usize]);
+            from = floors.fold(from, i64::max);
         }
-        let members = self.problem.members.range(operation);
         let choice = self.choice[operation as usize];
-        let (mut free, mut family) = (i64::MIN, self.problem.first_family(self.problem.resource(choice)));
-        if let Some(before) = self.before(members.start) {
-            (free, family) = (self.times[before as usize].end, self.problem.works[before as usize].family);
-        }
+        let members = if self.problem.has_units { self.problem.members.range(operation) } else { operation..operation + 1 };
+        let (free, family) = match self.before(members.start) {
+            Some(before) => (self.times[before as usize].end, self.problem.works[before as usize].family),
+            None => (i64::MIN, self.problem.first_family(self.problem.resource(choice))),
+        };
         for member in members.start + 1..members.end {
             if let Some(before) = self.before(member) {
                 from = from.max(self.times[before as usize].end);
@@ -210,15 +216,19 @@ impl<'p> State<'p> {
         self.problem.works[operation as usize].fixed.map_or(self.times[operation as usize].end, |(_, end)| end)
     }
 
+    pub fn owner(&self, member: u32) -> u32 {
+        if self.problem.has_units { self.problem.owners[member as usize] } else { member }
+    }
+
     /// The operation before this member on its chain.
     pub fn before(&self, member: u32) -> Option<u32> {
         let before = self.prev[member as usize];
-        (before != NONE).then(|| self.problem.owners[before as usize])
+        (before != NONE).then(|| self.owner(before))
     }
 
     pub fn behind(&self, member: u32) -> Option<u32> {
         let next = self.next[member as usize];
-        (next != NONE).then(|| self.problem.owners[next as usize])
+        (next != NONE).then(|| self.owner(next))
     }
 
     /// The member of a resource's chain that stands for the operation.
@@ -576,22 +586,5 @@ impl<'p> State<'p> {
 
     pub fn change(&self) -> f64 {
         self.measure.change(&self.cost_before, &self.cost)
-    }
-
-    /// Sorts the order of all by time, which keeps moves short.
-    pub fn sort(&mut self) {
-        let mut keys = vec![i64::MIN; self.times.len()];
-        for operation in &self.at {
-            let mut key = self.times[*operation as usize].start;
-            self.problem.preds.of(*operation).iter().for_each(|(before, _)| key = key.max(keys[*before as usize]));
-            if self.problem.is_free(*operation) {
-                for member in self.problem.members.range(*operation) {
-                    self.before(member).into_iter().for_each(|before| key = key.max(keys[before as usize]));
-                }
-            }
-            keys[*operation as usize] = key;
-        }
-        self.at.sort_by_key(|operation| keys[*operation as usize]);
-        (0..self.at.len()).for_each(|place| self.pos[self.at[place] as usize] = place as u32);
     }
 }

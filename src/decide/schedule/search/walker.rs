@@ -7,18 +7,31 @@ use super::moves::{Step, propose};
 use super::random::Random;
 use super::state::{Blueprint, State};
 
-/// Effort between two meetings of the walkers: some hundredths of a second.
+/// Effort between two meetings of the walkers, some hundredths of a second; in large shops more for each operation, since a meeting costs as much.
 const EPOCH_EFFORT: u64 = 400_000;
+const EPOCH_EFFORT_EACH: u64 = 10;
 
 /// What a move costs beside the operations that it times.
 const MOVE_EFFORT: u64 = 8;
 
-/// The first cycle's effort for each operation.
-const CYCLE_EFFORT: u64 = 20;
+/// The first cycle's effort for each operation, and at least.
+const CYCLE_EFFORT_EACH: u64 = 20;
+const CYCLE_EFFORT_MIN: u64 = 20_000;
 
-/// Share of the moves to something worse that is accepted at the beginning of a cycle, and what it falls by in each of 64 steps.
-const WARM: f64 = 0.1;
+/// Share of the moves to something worse that is accepted at the beginning of the first cycle; it doubles from cycle to cycle up to a limit, which is higher
+/// in each third one. Within a cycle it falls by a factor in each of 64 steps.
+const SHARE_FIRST: f64 = 0.01;
+const SHARE_MAX: [f64; 3] = [0.1, 0.1, 0.3];
 const COOLING: f64 = 0.95;
+
+/// Moves that are taken as they come, in per cent, in each of three cycles; of others the most promising of a few.
+const PLAIN_PERCENT: [usize; 3] = [20, 20, 60];
+
+/// How fast the temperature follows the share.
+const STEERING: f64 = 0.02;
+
+/// A move is given up half-way when it costs so many temperatures too much.
+const HOPELESS: f64 = 10.0;
 
 pub struct Walker<'p> {
     pub state: State<'p>,
@@ -32,11 +45,11 @@ pub struct Walker<'p> {
     cycle_begun: u64,
     cycle_effort: u64,
     temperature: f64,
-    cycle: i32,
-    pub stats: [u64; 4],
-    abort: f64,
+    cycle: usize,
+    /// Share of the first cycles so far, doubled by each.
+    share: f64,
     /// Shares by 64ths of a cycle.
-    cooling: Vec<f64>,
+    shares: Vec<f64>,
     path: Vec<(u32, u32)>,
     steps: Vec<Step>,
 }
@@ -53,14 +66,11 @@ impl<'p> Walker<'p> {
             moves: 0,
             effort: 0,
             cycle_begun: 0,
-            cycle_effort: (operations * tune("CYCLE", CYCLE_EFFORT as f64) as u64).max(20_000),
+            cycle_effort: (operations * CYCLE_EFFORT_EACH).max(CYCLE_EFFORT_MIN),
             temperature: 0.0,
             cycle: 0,
-            stats: [0; 4],
-            abort: tune("ABORT", 100.0),
-            cooling: std::iter::successors(Some(tune("WARM0", 0.01)), |warm| Some(warm * tune("COOLING", COOLING)))
-                .take(64)
-                .collect(),
+            share: SHARE_FIRST,
+            shares: cooled(SHARE_FIRST),
             path: Vec::new(),
             steps: Vec::new(),
         }
@@ -77,17 +87,13 @@ impl<'p> Walker<'p> {
         self.cycle_begun = self.effort;
         self.cycle_effort *= 2;
         self.cycle += 1;
-        let warm = (tune("WARM0", 0.01) * 2.0_f64.powi(self.cycle)).min(if self.cycle % 2 == 0 {
-            tune("WARM", 0.1)
-        } else {
-            tune("HOT", 0.3)
-        });
-        self.cooling = std::iter::successors(Some(warm), |warm| Some(warm * tune("COOLING", COOLING))).take(64).collect();
+        self.share = (2.0 * self.share).min(1.0);
+        self.shares = cooled(self.share.min(SHARE_MAX[self.cycle % 3]));
     }
 
     /// Goes on until its effort is spent or its cycle done; then the best plan is kept.
     pub fn epoch(&mut self) {
-        let end = self.effort + EPOCH_EFFORT;
+        let end = self.effort + EPOCH_EFFORT.max(EPOCH_EFFORT_EACH * self.state.at.len() as u64);
         self.state.sort();
         while self.effort < end && !self.cycle_done() {
             let begun = self.state.timed;
@@ -99,14 +105,13 @@ impl<'p> Walker<'p> {
     }
 
     fn try_move(&mut self) {
-        propose(&self.state, &mut self.random, &mut self.path, &mut self.steps);
+        propose(&self.state, &mut self.random, PLAIN_PERCENT[self.cycle % 3], &mut self.path, &mut self.steps);
         if self.steps.is_empty() {
             return;
         }
         let allowed = self.temperature * self.random.exponential();
-        if !self.apply(allowed + self.abort * self.temperature) {
+        if !self.apply(allowed + HOPELESS * self.temperature) {
             self.steer(false);
-            self.stats[0] += 1;
             return self.state.undo();
         }
         let change = self.state.change();
@@ -117,12 +122,7 @@ impl<'p> Walker<'p> {
             self.steer(change <= allowed);
         }
         if change > allowed {
-            self.stats[1] += 1;
             return self.state.undo();
-        }
-        self.stats[2] += 1;
-        if change < 0.0 {
-            self.stats[3] += 1;
         }
         let key = self.state.measure.key(&self.state.cost);
         if key < self.best_key {
@@ -139,8 +139,8 @@ impl<'p> Walker<'p> {
     /// A temperature at which the share of accepted moves is as wanted at this point of the cycle.
     fn steer(&mut self, accepted: bool) {
         let done = (self.effort - self.cycle_begun) as f64 / self.cycle_effort as f64;
-        let wanted = self.cooling[((done * 64.0) as usize).min(63)];
-        self.temperature *= if accepted { 1.0 - 0.02 * (1.0 - wanted) } else { 1.0 + 0.02 * wanted };
+        let wanted = self.shares[((done * 64.0) as usize).min(63)];
+        self.temperature *= if accepted { 1.0 - STEERING * (1.0 - wanted) } else { 1.0 + STEERING * wanted };
     }
 
     fn apply(&mut self, worse: f64) -> bool {
@@ -164,6 +164,6 @@ impl<'p> Walker<'p> {
     }
 }
 
-pub fn tune(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+fn cooled(share: f64) -> Vec<f64> {
+    std::iter::successors(Some(share), |share| Some(share * COOLING)).take(64).collect()
 }

@@ -308,7 +308,7 @@ fn sums(factory: &Factory, inputs: &[&Vec<String>], done: &BTreeMap<Key, Done>, 
         let due = of_order.iter().filter_map(|row| operations.minute(row, "due")).min();
         let late = end.zip(due).map(|(end, due)| (end - due).max(0) * 60);
         ensure(late.map_or("-".into(), |late| late.to_string()) == cell(result, "late_s", at), || {
-            format!("order {order} is late {late:?}")
+            format!("order {order} is late {late:?}, not {}", cell(result, "late_s", at))
         })?;
         ensure((cell(result, "late_cause", at) != "-") == (late > Some(0)), || format!("order {order} has no cause"))?;
         tardiness.insert(order, late.unwrap_or(0) * number("weight", at));
