@@ -107,7 +107,7 @@ def main():
         timed([*loopline, "pull"])
         timed([*loopline, "build", "erp"])
     statements = [str(statement) for statement in STATEMENTS]
-    (root / "duckdb.py").write_text(DUCKDB)
+    (root / "peer.py").write_text(DUCKDB)
     outputs = {name: root / name for name in ["plain", "duckdb"]}
     ready = folder / ".ready"
     if not ready.exists():
@@ -132,7 +132,7 @@ def main():
         {
             "Loopline": (restored, [*loopline, "build", "tpch"], {}),
             "plain DataFusion": (lambda: clean("plain"), [PLAIN, str(tables), str(outputs["plain"]), *statements], {}),
-            "DuckDB": (lambda: clean("duckdb"), [sys.executable, str(root / "duckdb.py"), str(tables), str(outputs["duckdb"]), *statements], {}),
+            "DuckDB": (lambda: clean("duckdb"), [sys.executable, str(root / "peer.py"), str(tables), str(outputs["duckdb"]), *statements], {}),
         },
         arguments.rounds,
     )

@@ -6,5 +6,5 @@ select *
 from schedule(
   'aps.operations', 'aps.calendars',
   alternatives => 'aps.alternatives', setups => 'aps.setups', resources => 'aps.resources', needs => 'aps.needs', units => 'aps.units',
-  downtime => 'aps.downtime', settings => 'aps.settings'
+  downtime => 'aps.downtime', "settings" => 'aps.settings'
 )
