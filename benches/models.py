@@ -109,7 +109,7 @@ def main():
             "build": [LOOPLINE, "--project", str(root / "loopline"), "-q", "build"],
         },
         "dbt-duckdb": {"plan": [*dbt, "ls"], "build": [*dbt, "run"]},
-        "SQLMesh": {"plan": [*mesh, "plan", "--dry-run", "--no-prompts", "--skip-tests"], "build": [*mesh, "plan", "--auto-apply", "--no-prompts", "--skip-tests"]},
+        "SQLMesh": {"plan": [*mesh, "plan", "--explain", "--no-prompts", "--skip-tests"], "build": [*mesh, "plan", "--auto-apply", "--no-prompts", "--skip-tests"]},
     }
     chosen = [name for name in projects if not arguments.only or name in arguments.only]
 

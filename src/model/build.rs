@@ -310,9 +310,15 @@ impl<'a> Builder<'a> {
         let current = self.context.current.get(&node.table);
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
-        let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
+        let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema.clone(), staged.files.clone()));
         let tables = Tables::from([(node.table.clone(), provider.clone())]);
-        let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
+        let (passed, failed) = match current.filter(|_| staged.edit.is_some()) {
+            Some(current) => {
+                let new = Files::new(schema, DataFile::beside(&staged.files, &current.files));
+                self.audit_edit(node, tables, new, current).await?
+            }
+            None => self.audit(node, tables, BTreeMap::new(), false).await?,
+        };
         staged.properties.insert(CHECKS.to_owned(), json(&passed));
         let changes = staged.edit.as_ref().map(|edit| edit.changes.clone()).unwrap_or_default();
         Ok((same, Ready { data: staged.content.clone(), provider, changes }, staged, failed, how))

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
@@ -76,12 +75,11 @@ impl Files {
     }
 
     fn statistics_known(&self) -> Statistics {
-        // Of files of the change feed it is not known how many rows they have.
+        // It is not known which rows are chosen, nor how many there are in files of the change feed.
         let is_known = self.choice.is_none() && self.files.iter().all(|file| file.rows > 0 || file.size_bytes == 0);
-        let of_files = || {
-            let mut known = statistics(&self.schema, &self.files);
-            known.num_rows = if is_known { known.num_rows } else { Precision::Absent };
-            known
+        let of_files = || match is_known {
+            true => statistics(&self.schema, &self.files),
+            false => Statistics::new_unknown(&self.schema),
         };
         self.statistics.get_or_init(of_files).clone()
     }

@@ -27,9 +27,8 @@ use futures::{StreamExt, TryStreamExt};
 
 use self::local::{Locality, unit};
 use super::build::{Builder, CONTENT, INPUTS, stored_schema};
-use super::contract::source_key;
 use super::fingerprint::{Cause, Fingerprint};
-use super::graph::Node;
+use super::graph::{Node, NodeKind};
 use super::plan::Planned;
 use super::table::Files;
 use super::{Beside, ModelError};
@@ -121,18 +120,16 @@ impl Job<'_> {
     }
 
     fn way(&self, current: &TableVersion) -> Option<Way> {
-        let model_key =
-            || self.builder.planner.project.models.get(&self.node.table).map(|model| model.key.clone()).unwrap_or_default();
-        match (self.declared(), self.builder.planner.project.contracts.get(&self.node.table)) {
-            (Some(Incremental::Key), _) => Some(Way { key: model_key(), units: model_key(), lookback: None }),
-            (Some(Incremental::Interval { column, lookback }), _) => {
-                Some(Way { key: model_key(), units: vec![column.clone()], lookback: Some(*lookback) })
+        let key = self.builder.planner.key(self.node);
+        match self.declared() {
+            Some(Incremental::Key) => Some(Way { units: key.clone(), key, lookback: None }),
+            Some(Incremental::Interval { column, lookback }) => {
+                Some(Way { key, units: vec![column.clone()], lookback: Some(*lookback) })
             }
-            (None, Some(contract)) if rows_of(&current.files) >= CONTRACT_ROWS_MIN => {
-                let key = source_key(self.builder.planner.project, contract);
+            None if self.node.kind == NodeKind::Contract && rows_of(&current.files) >= CONTRACT_ROWS_MIN => {
                 Some(Way { units: key.clone(), key, lookback: None })
             }
-            _ => None,
+            None => None,
         }
     }
 
