@@ -24,7 +24,7 @@ pub(super) fn statistics(schema: &Schema, files: &[DataFile]) -> Statistics {
 /// A column over all files; what one of them does not say is not known.
 fn column(field: &Field, files: &[Value]) -> ColumnStatistics {
     let guess = |value: Option<ScalarValue>| value.map_or(Precision::Absent, Precision::Inexact);
-    let bounds = |which: &str| files.iter().map(|file| scalar(&file[which][field.name()], field.data_type()));
+    let bounds = |which: &'static str| files.iter().map(move |file| scalar(&file[which][field.name()], field.data_type()));
     let least = bounds("minValues").reduce(|a, b| a.zip(b).map(|(a, b)| if b < a { b } else { a })).flatten();
     let most = bounds("maxValues").reduce(|a, b| a.zip(b).map(|(a, b)| if b > a { b } else { a })).flatten();
     let nulls: Option<u64> = files.iter().map(|file| file["nullCount"][field.name()].as_u64()).sum();
