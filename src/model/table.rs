@@ -69,11 +69,6 @@ impl Files {
     pub fn files(&self) -> &[DataFile] {
         &self.files
     }
-
-    pub fn rows(&self) -> u64 {
-        self.files.iter().map(|file| file.rows).sum()
-    }
-
     fn statistics_known(&self) -> Statistics {
         // It is not known which rows are chosen, nor how many there are in files of the change feed.
         let is_known = self.choice.is_none() && self.files.iter().all(|file| file.rows > 0 || file.size_bytes == 0);

@@ -180,7 +180,7 @@ async fn wrong_checks_are_told_with_their_line() {
       hint: Some("write { min = 1 }, { max = 1000 } or { change = \"20%\" }")
     { accepted_values = { status = "active" } }
     sql/scm/counts.sql:3: checks: "status" must be a list of values, not text
-      hint: None
+      hint: Some("write status = [\"active\"]")
     "items + 1"
     sql/scm/counts.sql:3: check "items + 1": it is bigint, not a condition
       hint: compare it with something
