@@ -82,7 +82,7 @@ mod tests {
         let columns: Vec<String> = found.column_statistics.iter().map(text).collect();
         let expected = [
             "Inexact(Int64(-1)) Inexact(Int64(9)) Inexact(3)",
-            "Inexact(Decimal128(Some(150),15,2)) Inexact(Decimal128(Some(1000),15,2)) Absent",
+            "Inexact(Decimal128(1.50,15,2)) Inexact(Decimal128(10.00,15,2)) Absent",
             "Inexact(Date32(\"2025-12-31\")) Inexact(Date32(\"2026-02-01\")) Absent",
             "Absent Absent Absent",
             "Absent Absent Absent",
