@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,10 +46,13 @@ select customer_id, count(*) as orders, sum(quantity) as quantity, max(day) as l
 }
 
 
-def write(folder, name, ids, customers, quantity):
+def write(folder, name, ids, customers, quantity, age_s):
+    """`age_s`: a file that was written just now may not be complete and is left for the next pull; of several rows the newest file's counts."""
     day = pc.cast(pa.array((20_000 + ids % 365).astype("int32")), pa.date32())
     table = pa.table({"id": ids, "customer": customers, "day": day, "quantity": quantity})
-    pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    path = folder / f"{name}.parquet"
+    pq.write_table(table, path, compression="zstd")
+    os.utime(path, (time.time() - age_s,) * 2)
 
 
 class Case:
@@ -65,7 +69,7 @@ class Case:
             f'url = "{self.source}"\nmax_age = "30d"\ntime_zone = "UTC"\n')
         for start in range(0, rows, ROWS_PER_FILE):
             ids = np.arange(start, min(start + ROWS_PER_FILE, rows))
-            write(self.source, f"all-{start:012}", ids, customer(ids), ids % 97)
+            write(self.source, f"all-{start:012}", ids, customer(ids), ids % 97, 7_200)
         self.pull()
 
     def run(self, *arguments):
@@ -87,7 +91,7 @@ class Case:
             ids = np.arange(start, min(start + ROWS_PER_FILE, self.rows))
             ids = ids[np.isin(self.customer(ids), customers)]
             if len(ids):
-                write(self.source, f"change-{number}-{start:012}", ids, self.customer(ids), ids % 97 + number)
+                write(self.source, f"change-{number}-{start:012}", ids, self.customer(ids), ids % 97 + number, 3_600 - number)
         self.pull()
 
 

@@ -62,13 +62,13 @@ def loopline_project(folder, models):
 
 def dbt_project(folder, models):
     write(folder / "dbt_project.yml", "name: bench\nprofile: bench\nmodels:\n  bench:\n    +materialized: table\n")
-    write(folder / "profiles.yml", "bench:\n  target: dev\n  outputs:\n    dev: {type: duckdb, path: bench.duckdb, threads: 2}\n")
+    write(folder / "profiles.yml", "bench:\n  target: dev\n  outputs:\n    dev: {type: duckdb, path: '" + str(folder / "bench.duckdb") + "', threads: 2}\n")
     for (layer, name), (text, reads) in models.items():
         write(folder / f"models/{layer}/{layer}_{name}.sql", fill(text, reads, lambda read: "{{ ref('" + "_".join(read) + "') }}") + "\n")
 
 
 def sqlmesh_project(folder, models):
-    gateway = "gateways:\n  local:\n    connection: {type: duckdb, database: bench.duckdb, concurrent_tasks: 2}\n"
+    gateway = f"gateways:\n  local:\n    connection: {{type: duckdb, database: '{folder}/bench.duckdb', concurrent_tasks: 2}}\n"
     write(folder / "config.yaml", gateway + "default_gateway: local\nmodel_defaults: {dialect: duckdb, start: 2024-01-01}\ndisable_anonymized_analytics: true\n")
     for (layer, name), (text, reads) in models.items():
         write(folder / f"models/{layer}/{name}.sql", f"MODEL (name {layer}.{name}, kind FULL);\n\n" + fill(text, reads, ".".join) + "\n")
@@ -109,7 +109,7 @@ def main():
             "build": [LOOPLINE, "--project", str(root / "loopline"), "-q", "build"],
         },
         "dbt-duckdb": {"plan": [*dbt, "ls"], "build": [*dbt, "run"]},
-        "SQLMesh": {"plan": [*mesh, "plan", "--dry-run", "--no-prompts", "--skip-tests"], "build": [*mesh, "plan", "--auto-apply", "--no-prompts", "--skip-tests"]},
+        "SQLMesh": {"plan": [*mesh, "plan", "--explain", "--no-prompts", "--skip-tests"], "build": [*mesh, "plan", "--auto-apply", "--no-prompts", "--skip-tests"]},
     }
     chosen = [name for name in projects if not arguments.only or name in arguments.only]
 

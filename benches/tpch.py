@@ -52,7 +52,7 @@ def write(path, text):
 def project(folder, files):
     shutil.rmtree(folder, ignore_errors=True)
     system = '[systems.erp]\nconnector = "tpch"\nurl = "./drop"\nmax_age = "1000d"\n'
-    write(folder / "loopline.toml", f'strategy = "order-driven"\nstore = "./.loopline"\nmemory_limit = "6GB"\n\n{system}')
+    write(folder / "loopline.toml", f'strategy = "order-driven"\nstore = "./.loopline"\nmemory_limit = "6GiB"\n\n{system}')
     shutil.copytree(files, folder / "drop", copy_function=os.link)
     streams = [f'[stream.{table}]\nfiles = {{ pattern = "{table}.parquet" }}\n' for table in TABLES]
     write(folder / "connectors/tpch/connector.toml", 'protocol = "files"\n\n' + "\n".join(streams))
@@ -100,14 +100,14 @@ def main():
     files, folder = root / "files", root / "loopline"
     if not (files / "lineitem.parquet").exists():
         files.mkdir(parents=True, exist_ok=True)
-        subprocess.run([str(PEERS / "tpchgen-cli"), "-s", arguments.scale, "--format", "parquet", "--output-dir", str(files)], check=True)
+        subprocess.run([str(PEERS / "tpchgen-cli"), "parquet", "-s", arguments.scale, f"--output-dir={files}"], check=True)
     loopline = [LOOPLINE, "--project", str(folder), "-q"]
     if not (arguments.keep and (folder / ".ready").exists()):
         project(folder, files)
         timed([*loopline, "pull"])
         timed([*loopline, "build", "erp"])
     statements = [str(statement) for statement in STATEMENTS]
-    (root / "duckdb.py").write_text(DUCKDB)
+    (root / "peer.py").write_text(DUCKDB)
     outputs = {name: root / name for name in ["plain", "duckdb"]}
     ready = folder / ".ready"
     if not ready.exists():
@@ -132,7 +132,7 @@ def main():
         {
             "Loopline": (restored, [*loopline, "build", "tpch"], {}),
             "plain DataFusion": (lambda: clean("plain"), [PLAIN, str(tables), str(outputs["plain"]), *statements], {}),
-            "DuckDB": (lambda: clean("duckdb"), [sys.executable, str(root / "duckdb.py"), str(tables), str(outputs["duckdb"]), *statements], {}),
+            "DuckDB": (lambda: clean("duckdb"), [sys.executable, str(root / "peer.py"), str(tables), str(outputs["duckdb"]), *statements], {}),
         },
         arguments.rounds,
     )

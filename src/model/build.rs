@@ -24,7 +24,7 @@ use super::checked::json;
 use super::engine::{Engine, Tables, cores, frugal};
 use super::fingerprint::{Cause, Fingerprint, reason};
 use super::graph::{Node, NodeKind};
-use super::incremental::{self, Job, MADE, NewFiles};
+use super::incremental::{self, Job, MADE};
 use super::meter::{Meter, counted, spilled_bytes};
 use super::order::Order;
 use super::plan::{Planned, Planner, changes_schema, deleted_schema};
@@ -33,7 +33,7 @@ use super::table::Files;
 use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
 use crate::base::{Retry, TableName, causes};
 use crate::project::{Project, Severity};
-use crate::store::{Batches, Staged, StoreError, TableVersion};
+use crate::store::{Batches, DataFile, Staged, StoreError, TableVersion};
 
 /// How often a node is run in all when faults come that may pass.
 const TRIES_MAX: u32 = 4;
@@ -75,8 +75,8 @@ struct Ready {
     /// Changes when the rows do.
     data: String,
     provider: Arc<dyn TableProvider>,
-    /// Files of other rows than those of the current version.
-    new: Option<NewFiles>,
+    /// Change feed against the current version, where there is one.
+    changes: Vec<DataFile>,
 }
 
 pub(super) struct Builder<'a> {
@@ -123,7 +123,7 @@ impl<'a> Builder<'a> {
     pub fn keep(&self, table: &TableName) {
         if let Some(current) = self.context.current.get(table) {
             lock(&self.ready)
-                .insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)), new: None });
+                .insert(table.clone(), Ready { data: kept(current), provider: Arc::new(Files::of(current)), changes: vec![] });
         }
     }
 
@@ -282,7 +282,7 @@ impl<'a> Builder<'a> {
             true => None,
             false => self.context.store.restate(current, BTreeMap::from([(CHECKS.to_owned(), json(&passed))]))?,
         };
-        Ok((Ready { data: kept(current), provider, new: None }, staged, failed))
+        Ok((Ready { data: kept(current), provider, changes: vec![] }, staged, failed))
     }
 
     /// Runs the statement into staged files and checks them. The flag says whether the rows are those of the current version, the text how they were
@@ -301,7 +301,7 @@ impl<'a> Builder<'a> {
             (DATA.to_owned(), format!("run {}", self.context.run)),
             (MADE.to_owned(), self.context.run.to_string()),
         ]);
-        let built = lock(&self.ready).iter().filter_map(|(table, ready)| Some((table.clone(), ready.new.clone()?))).collect();
+        let built = lock(&self.ready).iter().map(|(table, ready)| (table.clone(), ready.changes.clone())).collect();
         let job = Job { builder: self, node, planned: &planned, schema: &schema, properties: &properties, causes, built };
         let (mut staged, how) = match incremental::attempt(&job).await? {
             Ok((staged, how)) => (staged, Some(how)),
@@ -310,13 +310,18 @@ impl<'a> Builder<'a> {
         let current = self.context.current.get(&node.table);
         let same =
             current.is_some_and(|c| c.properties.get(CONTENT) == Some(&staged.content) && stored_schema(&c.schema) == schema);
-        let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema, staged.files.clone()));
+        let provider: Arc<dyn TableProvider> = Arc::new(Files::new(schema.clone(), staged.files.clone()));
         let tables = Tables::from([(node.table.clone(), provider.clone())]);
-        let (passed, failed) = self.audit(node, tables, BTreeMap::new(), false).await?;
+        let (passed, failed) = match current.filter(|_| staged.edit.is_some()) {
+            Some(current) => {
+                let new = Files::new(schema, DataFile::beside(&staged.files, &current.files));
+                self.audit_edit(node, tables, new, current).await?
+            }
+            None => self.audit(node, tables, BTreeMap::new(), false).await?,
+        };
         staged.properties.insert(CHECKS.to_owned(), json(&passed));
         let changes = staged.edit.as_ref().map(|edit| edit.changes.clone()).unwrap_or_default();
-        let new = (!same).then(|| NewFiles { files: staged.files.clone(), changes });
-        Ok((same, Ready { data: staged.content.clone(), provider, new }, staged, failed, how))
+        Ok((same, Ready { data: staged.content.clone(), provider, changes }, staged, failed, how))
     }
 
     /// Changes when the rows of `table` do.

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use datafusion::datasource::TableProvider;
 
 use super::build::{Builder, rows_of};
 use super::check::{self, Audit, CHECKS};
 use super::engine::Tables;
 use super::graph::Node;
+use super::table::Files;
 use super::{Built, FailedCheck, ModelError};
+use crate::store::TableVersion;
 
 impl Builder<'_> {
     /// The checks that read other tables than their own, once all that could be built is; those of tables that were not come another time.
@@ -52,6 +55,34 @@ impl Builder<'_> {
             (None, None) => {}
         }
         Ok(())
+    }
+
+    /// The checks of a table of which only some files are new. What all rows met before, only rows of these can break; and the key stays unique,
+    /// because rows are edited by it.
+    pub(super) async fn audit_edit(
+        &self,
+        node: &Node,
+        tables: Tables,
+        new: Files,
+        current: &TableVersion,
+    ) -> Result<(BTreeMap<String, String>, Vec<FailedCheck>), ModelError> {
+        let project = self.planner.project;
+        let rules = check::rules(project, node, &new.schema());
+        let hashes = check::hashes(project, &rules, node, self.planner.as_of, &BTreeMap::new());
+        let before = check::passed(&current.properties);
+        let is_met = |rule: &&check::Rule| before.get(rule.id()).is_some_and(|hash| hashes.get(rule.id()) == Some(hash));
+        let of_rows: Vec<&check::Rule> = rules.iter().filter(is_met).filter(|rule| rule.is_of_rows()).collect();
+        let key = self.planner.key(node);
+        let mut met: Vec<&check::Rule> = rules.iter().filter(is_met).filter(|rule| rule.is_unique(&key)).collect();
+        let rows = Tables::from([(node.table.clone(), Arc::new(new) as Arc<dyn TableProvider>)]);
+        let rows_before = Some(rows_of(current));
+        let failed = match of_rows.is_empty() {
+            true => vec![],
+            false => Audit { planner: &self.planner, node, tables: rows, rows_before }.failed(&of_rows).await?,
+        };
+        met.extend(of_rows.into_iter().filter(|rule| !failed.iter().any(|failed| failed.kept == rule.kept)));
+        let known = met.into_iter().filter_map(|rule| Some((rule.id().to_owned(), hashes.get(rule.id())?.clone()))).collect();
+        self.audit(node, tables, known, false).await
     }
 
     /// Runs those of a node's rules that `known` does not say are met; yields what is known then, and what failed.

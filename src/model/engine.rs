@@ -35,6 +35,8 @@ const DEFAULT_SCHEMA: &str = "public";
 const PART_BYTES: usize = 4 << 20;
 /// What a sort keeps free for merging its spilled runs; the engine's default of 10 MiB for each sort exhausts a small pool.
 const SORT_RESERVE_BYTES: usize = 1 << 20;
+/// Rows of a batch where memory is short.
+const FRUGAL_BATCH_ROWS: usize = 512;
 /// How many of the largest consumers an error about memory names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
@@ -96,7 +98,12 @@ pub(super) fn cores() -> usize {
 pub(super) fn frugal(mut state: SessionState) -> SessionState {
     let options = state.config_mut().options_mut();
     options.optimizer.prefer_hash_join = false;
-    options.execution.target_partitions = 1;
+    // The fewest parts at which the planner takes joins that spill: with one it joins by hash all the same.
+    options.execution.target_partitions = 2;
+    // A merge holds a batch of each run that was spilled.
+    if let Ok(rows) = ConfigNonZeroUsize::try_new(FRUGAL_BATCH_ROWS) {
+        options.execution.batch_size = rows;
+    }
     state
 }
 

@@ -14,8 +14,7 @@ use crate::base::nearest;
 type Said = (String, Option<String>, Option<String>);
 
 /// Functions of other databases, and what to write here.
-const ELSEWHERE: [(&str, &str); 12] = [
-    ("ifnull", "coalesce(a, b)"),
+const ELSEWHERE: [(&str, &str); 11] = [
     ("isnull", "a is null, or coalesce(a, b)"),
     ("iif", "case when condition then a else b end"),
     ("decode", "case a when … then … end"),

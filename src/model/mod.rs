@@ -28,6 +28,7 @@ mod runs_table;
 mod select;
 mod session;
 mod statement;
+mod statistics;
 mod table;
 mod testing;
 #[cfg(test)]

@@ -58,6 +58,15 @@ impl Planner<'_> {
         }
     }
 
+    /// Columns that tell the node's rows apart, as far as it declares them.
+    pub fn key(&self, node: &Node) -> Vec<String> {
+        match (self.project.models.get(&node.table), self.project.contracts.get(&node.table)) {
+            (Some(model), _) => model.key.clone(),
+            (None, Some(contract)) => contract::source_key(self.project, contract),
+            (None, None) => vec![],
+        }
+    }
+
     /// How often the node's rows change although its inputs do not.
     pub fn grain(&self, node: &Node) -> Option<Grain> {
         self.project.models.get(&node.table).and_then(|model| model.clock)

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
@@ -23,6 +22,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
+use super::statistics::statistics;
 use crate::store::{Chosen, Compared, DataFile, TableVersion};
 
 /// Under this address the engine finds the store's files.
@@ -34,6 +34,7 @@ pub(super) struct Files {
     schema: SchemaRef,
     files: Vec<DataFile>,
     choice: Option<Choice>,
+    statistics: OnceLock<Statistics>,
 }
 
 /// The rows of a table that are scanned, where not all of them are.
@@ -54,30 +55,28 @@ impl fmt::Debug for Choice {
 
 impl Files {
     pub fn new(schema: SchemaRef, files: Vec<DataFile>) -> Self {
-        Self { schema, files, choice: None }
+        Self { schema, files, choice: None, statistics: OnceLock::new() }
     }
 
     pub fn choosing(&self, choice: Choice) -> Self {
-        Self { choice: Some(choice), ..self.clone() }
+        Self { choice: Some(choice), ..Self::new(self.schema.clone(), self.files.clone()) }
     }
 
     pub fn of(version: &TableVersion) -> Self {
         Self::new(version.schema.clone(), version.files.clone())
     }
 
-    pub fn rows(&self) -> u64 {
-        self.files.iter().map(|file| file.rows).sum()
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
     }
-
     fn statistics_known(&self) -> Statistics {
-        // Of files of the change feed it is not known how many rows they have.
+        // It is not known which rows are chosen, nor how many there are in files of the change feed.
         let is_known = self.choice.is_none() && self.files.iter().all(|file| file.rows > 0 || file.size_bytes == 0);
-        let known = |count: u64| usize::try_from(count).map_or(Precision::Absent, Precision::Exact);
-        let bytes = self.files.iter().map(|file| file.size_bytes).sum();
-        let mut statistics = Statistics::new_unknown(&self.schema);
-        statistics.num_rows = if is_known { known(self.rows()) } else { Precision::Absent };
-        statistics.total_byte_size = known(bytes).to_inexact();
-        statistics
+        let of_files = || match is_known {
+            true => statistics(&self.schema, &self.files),
+            false => Statistics::new_unknown(&self.schema),
+        };
+        self.statistics.get_or_init(of_files).clone()
     }
 
     /// Which rows of each file are scanned; `None`: all.

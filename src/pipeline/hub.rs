@@ -1,5 +1,6 @@
 //! The hub: an opened project.
 
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -34,7 +35,8 @@ pub struct Hub {
     /// Held by whatever writes, so that runs of one process never overlap.
     pub(super) busy: Mutex<()>,
     pub(super) live: Live,
-    pub(super) graph: OnceLock<Graph>,
+    /// Never taken apart: it lives as long as the process, and a thousand syntax trees take a while.
+    pub(super) graph: OnceLock<ManuallyDrop<Graph>>,
 }
 
 /// How to run, apart from what the pipeline says.

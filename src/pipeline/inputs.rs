@@ -1,6 +1,7 @@
 //! What a run builds, which systems that depends on, and which versions it starts from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::ManuallyDrop;
 
 use crate::base::TableName;
 use crate::base::time;
@@ -96,7 +97,7 @@ impl Hub {
             return Ok(graph);
         }
         let graph = Graph::new(&self.project).map_err(PipelineError::Models)?;
-        Ok(self.graph.get_or_init(|| graph))
+        Ok(self.graph.get_or_init(|| ManuallyDrop::new(graph)))
     }
 
     /// Looks at the age of each of `systems`.

@@ -158,7 +158,9 @@ impl<'a> Section<'a> {
             Some(written) if is_number && expected.contains("number") => written, // the right type and still not acceptable
             _ => found,
         };
-        self.problem(self.line_at(span.start), format!("\"{key}\" must be {expected}, not {found}"), None);
+        let text = value.get_ref().as_str().filter(|_| expected.starts_with("a list"));
+        let hint = text.map(|text| format!("write {key} = [\"{text}\"]"));
+        self.problem(self.line_at(span.start), format!("\"{key}\" must be {expected}, not {found}"), hint);
     }
 
     pub(super) fn text(&self, key: &'static str) -> Option<Located<String>> {
@@ -220,13 +222,7 @@ impl<'a> Section<'a> {
         self.note(key, Some(Accepts::List(Key::text())));
         let value = self.value(key)?;
         let Some(array) = value.get_ref().as_array() else {
-            match value.get_ref().as_str() {
-                Some(text) => {
-                    let hint = Some(format!("write {key} = [\"{text}\"]"));
-                    self.problem(self.line_at(value.span().start), format!("\"{key}\" must be a list of texts, not text"), hint);
-                }
-                None => self.wrong_type(key, value, "a list of texts"),
-            }
+            self.wrong_type(key, value, "a list of texts");
             return None;
         };
         let mut texts: Vec<Located<String>> = Vec::new();

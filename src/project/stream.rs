@@ -185,7 +185,9 @@ pub(super) fn read(name: &str, section: Section, protocol: Option<Protocol>) -> 
     let files = source_files::of_stream(&section, protocol);
     let table = section.text("table").map_or_else(|| name.to_owned(), |table| table.value);
     let key = match (section.has("files"), section.has("key")) {
-        (true, false) => Some(source_files::KEY_DEFAULT.map(|column| Located { value: column.to_owned(), line: section.line }).into()),
+        (true, false) => {
+            Some(source_files::KEY_DEFAULT.map(|column| Located { value: column.to_owned(), line: section.line }).into())
+        }
         (true, true) => section.some_texts("key"),
         (false, _) => section.required("key", "[\"id\"], the columns that identify a row", section.some_texts("key")),
     };

@@ -189,7 +189,7 @@ impl Store {
         folder.delete(&id).await.map_err(failed)?;
         let (control, folder) = (self.control.path().to_owned(), self.place.disk.clone());
         drop(self.control);
-        for extension in ["sqlite", "sqlite-wal", "sqlite-shm"] {
+        for extension in ["sqlite", "sqlite-wal", "sqlite-shm", "versions.json"] {
             // A bucket's environment leaves these; without its store they are started anew.
             let _ = std::fs::remove_file(control.with_extension(extension));
         }

@@ -72,6 +72,16 @@ enum Kind {
 }
 
 impl Rule {
+    /// Whether each row meets it or not, whatever others there are.
+    pub fn is_of_rows(&self) -> bool {
+        matches!(self.kind, Kind::Row { .. })
+    }
+
+    /// Whether it says that `columns` tell rows apart.
+    pub fn is_unique(&self, columns: &[String]) -> bool {
+        matches!(&self.kind, Kind::Unique(unique) if unique == columns)
+    }
+
     /// Names the rule among all of the project.
     pub fn id(&self) -> &str {
         &self.kept.name

@@ -26,10 +26,9 @@ use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 
 use self::local::{Locality, unit};
-use super::build::{Builder, CONTENT, stored_schema};
-use super::contract::source_key;
-use super::fingerprint::Cause;
-use super::graph::Node;
+use super::build::{Builder, CONTENT, INPUTS, stored_schema};
+use super::fingerprint::{Cause, Fingerprint};
+use super::graph::{Node, NodeKind};
 use super::plan::Planned;
 use super::table::Files;
 use super::{Beside, ModelError};
@@ -48,14 +47,6 @@ const KEYS_MAX: u64 = 5_000_000;
 /// Contracts with fewer rows than this are built whole, without a word: that takes no longer.
 const CONTRACT_ROWS_MIN: u64 = if cfg!(test) { 1 } else { 20_000 };
 
-/// Files of a table that this run built and nobody sees yet.
-#[derive(Clone)]
-pub(super) struct NewFiles {
-    pub files: Vec<DataFile>,
-    /// Its change feed against the version before, if it has one.
-    pub changes: Vec<DataFile>,
-}
-
 /// A node that is to be built.
 pub(super) struct Job<'a> {
     pub builder: &'a Builder<'a>,
@@ -67,8 +58,8 @@ pub(super) struct Job<'a> {
     pub properties: &'a BTreeMap<String, String>,
     /// Why it is built.
     pub causes: &'a [Cause],
-    /// What this run built so far.
-    pub built: BTreeMap<TableName, NewFiles>,
+    /// Tables that this run edited so far, with their change feeds.
+    pub built: BTreeMap<TableName, Vec<DataFile>>,
 }
 
 /// Why a node is built whole, or an error that is one for a full build, too.
@@ -129,18 +120,16 @@ impl Job<'_> {
     }
 
     fn way(&self, current: &TableVersion) -> Option<Way> {
-        let model_key =
-            || self.builder.planner.project.models.get(&self.node.table).map(|model| model.key.clone()).unwrap_or_default();
-        match (self.declared(), self.builder.planner.project.contracts.get(&self.node.table)) {
-            (Some(Incremental::Key), _) => Some(Way { key: model_key(), units: model_key(), lookback: None }),
-            (Some(Incremental::Interval { column, lookback }), _) => {
-                Some(Way { key: model_key(), units: vec![column.clone()], lookback: Some(*lookback) })
+        let key = self.builder.planner.key(self.node);
+        match self.declared() {
+            Some(Incremental::Key) => Some(Way { units: key.clone(), key, lookback: None }),
+            Some(Incremental::Interval { column, lookback }) => {
+                Some(Way { key, units: vec![column.clone()], lookback: Some(*lookback) })
             }
-            (None, Some(contract)) if rows_of(&current.files) >= CONTRACT_ROWS_MIN => {
-                let key = source_key(self.builder.planner.project, contract);
+            None if self.node.kind == NodeKind::Contract && rows_of(&current.files) >= CONTRACT_ROWS_MIN => {
                 Some(Way { units: key.clone(), key, lookback: None })
             }
-            _ => None,
+            None => None,
         }
     }
 
@@ -203,7 +192,8 @@ impl Job<'_> {
         let run = run.ok_or_else(|| Whole::because("what it was made from is not known"))?;
         let gone = |error| Whole::because(format!("what it was made from is no longer kept ({error})"));
         let cut = self.builder.context.store.cut_of(run).await.map_err(gone)?;
-        let inputs = inputs::changed(self, plan, &cut).await?;
+        let made_from = Fingerprint::parts_of(current.properties.get(INPUTS)).unwrap_or_default();
+        let inputs = inputs::changed(self, plan, &cut, &made_from).await?;
         let locality = Locality { inputs: &inputs };
         let (mut units, mut refused) = (vec![], None);
         for name in &way.units {

@@ -55,7 +55,7 @@ enum Expected {
 use Expected::{Full, Incremental};
 
 /// Name, key, how it is built, statement. `day` alone as key: by interval.
-const MODELS: [(&str, &str, Expected, &str); 19] = [
+const MODELS: [(&str, &str, Expected, &str); 21] = [
     (
         "filtered",
         "customer_id",
@@ -67,6 +67,18 @@ const MODELS: [(&str, &str, Expected, &str); 19] = [
         "class",
         Incremental,
         "select i.class, count(*) as n, sum(o.quantity * i.price) as value from erp.orders o join erp.items i on o.item_id = i.item_id where i.class is not null group by i.class",
+    ),
+    (
+        "by_customer_and_class",
+        "customer_id, class",
+        Incremental,
+        "select o.customer_id, i.class, count(*) as n from erp.orders o join erp.items i on o.item_id = i.item_id where o.customer_id is not null and i.class is not null group by o.customer_id, i.class",
+    ),
+    (
+        "per_item",
+        "item_id",
+        Incremental,
+        "select i.item_id, count(o.order_id) as n, max(o.day) as latest from erp.orders o right join erp.items i on o.item_id = i.item_id group by i.item_id",
     ),
     (
         "lines",

@@ -44,6 +44,8 @@ async fn every_kind_of_check_finds_what_breaks_it() {
     error rows: at least 3, within 10% of the last: there are 2 | 2|
     error day is at most 2d old: the newest is 2026-03-01 | 2026-03-01|2026-03-04T05:06:07Z
     error not the most: 1 row | active|3|2026-03-01
+    error items is in scm.doubled: 2 rows | active|3|2026-03-01 ; inactive|1|2026-03-01
+    warn not_half: 2 rows | active|6|3 ; inactive|2|1
     "#);
 }
 
@@ -178,7 +180,7 @@ async fn wrong_checks_are_told_with_their_line() {
       hint: Some("write { min = 1 }, { max = 1000 } or { change = \"20%\" }")
     { accepted_values = { status = "active" } }
     sql/scm/counts.sql:3: checks: "status" must be a list of values, not text
-      hint: None
+      hint: Some("write status = [\"active\"]")
     "items + 1"
     sql/scm/counts.sql:3: check "items + 1": it is bigint, not a condition
       hint: compare it with something

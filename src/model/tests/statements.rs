@@ -255,7 +255,7 @@ async fn sql_means_what_models_rely_on() {
     now() - interval '30 days' = 2026-02-02T00:00:00Z Timestamp(µs, "UTC")
     current_date + 7 = 2026-03-11 Date32
     current_date - interval '1 month' = 2026-02-04 Date32
-    current_date + interval '1 day' * i: sql/scm/doubled.sql:3: Cannot get result type for temporal operation Interval(MonthDayNano) * Int64: Invalid argument error: Invalid interval arithmetic operation: Interval(MonthDayNano) * Interval(MonthDayNano)
+    current_date + interval '1 day' * i: sql/scm/doubled.sql:3: interval * bigint cannot be computed
     current_date - d = -25 Int64
     d - interval '1 day' = 2026-03-28 Date32
     date_part('day', now() - z) = -24 Int32
@@ -288,22 +288,12 @@ async fn sql_means_what_models_rely_on() {
     greatest(q, 8) = 8.000000 Decimal128(26, 6)
     coalesce(null, q) = 7.000000 Decimal128(18, 6)
     cast('12.3456789' as decimal(18,6)) = 12.345679 Decimal128(18, 6)
-    cast('abc' as decimal(18,6)): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
-    caused by
-    Arrow error: Cast error: Cannot cast string 'abc' to value of Decimal128(38, 10) type)
-    cast('1e3' as decimal(18,6)): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
-    caused by
-    Arrow error: Cast error: Cannot cast string '1e3' to value of Decimal128(38, 10) type)
-    cast('99999999999999' as decimal(18,6)): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
-    caused by
-    Arrow error: Invalid argument error: 99999999999999.000000 is too large to store in a Decimal128 of precision 18. Max is 999999999999.999999)
-    cast('2026-02-30' as date): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
-    caused by
-    Arrow error: Cast error: Cannot cast string '2026-02-30' to value of Date32 type)
+    cast('abc' as decimal(18,6)): sql/scm/doubled.sql:3: 'abc' is no decimal(38,10)
+    cast('1e3' as decimal(18,6)): sql/scm/doubled.sql:3: '1e3' is no decimal(38,10)
+    cast('99999999999999' as decimal(18,6)): sql/scm/doubled.sql:3: 99999999999999.000000 is too large to store in a Decimal128 of precision 18. Max is 999999999999.999999
+    cast('2026-02-30' as date): sql/scm/doubled.sql:3: '2026-02-30' is no date
     cast('20260203' as date) = 2026-02-03 Date32
-    cast(1e20 as bigint): sql/scm/doubled.sql: scm.doubled failed while it ran (Optimizer rule 'simplify_expressions' failed
-    caused by
-    Arrow error: Cast error: Can't cast value 1e20 to type Int64)
+    cast(1e20 as bigint): sql/scm/doubled.sql:3: '1e20' is no bigint
     to_timestamp(1767225600) = 2026-01-01T00:00:00Z Timestamp(µs, "UTC")
     to_timestamp_micros(1767225600000000) = 2026-01-01T00:00:00Z Timestamp(µs, "UTC")
     arrow_cast(to_timestamp(1767225600), 'Timestamp(Microsecond, Some("UTC"))') = 2026-01-01T00:00:00Z Timestamp(µs, "UTC")

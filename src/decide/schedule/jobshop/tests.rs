@@ -212,14 +212,14 @@ fn threads_and_repetition_change_nothing() {
             };
             problem.job(0, &(0..8).map(|_| operation(&mut rng)).collect::<Vec<_>>()).unwrap();
         }
-        let whole = solve(&problem, &Budget { walks: 3, ..budget(90_000) }, |_| false);
+        let whole = solve(&problem, &Budget { walks: 3, ..budget(40_000) }, |_| false);
         check(&problem, &whole);
         for threads in [1, 2, 3] {
-            let again = solve(&problem, &Budget { walks: 3, threads, ..budget(90_000) }, |_| false);
+            let again = solve(&problem, &Budget { walks: 3, threads, ..budget(40_000) }, |_| false);
             assert_eq!(again, whole);
         }
         let stopped =
-            solve(&problem, &Budget { walks: 3, threads: 2, ..budget(u64::MAX) }, |progress| progress.iterations > 40_000);
+            solve(&problem, &Budget { walks: 3, threads: 2, ..budget(u64::MAX) }, |progress| progress.iterations > 15_000);
         let replayed = solve(&problem, &Budget { walks: 3, ..budget(stopped.iterations) }, |_| false);
         assert_eq!(stopped, replayed);
         assert_ne!(solve(&problem, &Budget { seed: 2, ..budget(2_000) }, |_| false).starts, whole.starts);

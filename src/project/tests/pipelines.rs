@@ -1,6 +1,55 @@
-//! Mistakes in schedules and environments.
+//! Mistakes in pipelines, their schedules, and environments.
 
 use super::*;
+
+#[test]
+fn pipeline_messages() {
+    assert_snapshot!(plan("pull = [\"erp\"]", "pull = [\"crm\"]"), @r#"
+    pipelines/plan.toml:2: pull: there is no system "crm" in loopline.toml
+    hint: known systems: erp
+    "#);
+    assert_snapshot!(plan("pull = [\"erp\"]", "pull = \"erp\""), @r#"
+    pipelines/plan.toml:2: "pull" must be a list of texts, not text
+    hint: write pull = ["erp"]
+    "#);
+    assert_snapshot!(plan("\"outbox\",", "\"outbx\","), @r#"
+    pipelines/plan.toml:3: build: there is no schema or table "outbx"
+    hint: did you mean "outbox"?
+    "#);
+    assert_snapshot!(plan("\"erp.items\"", "\"erp.itmes\""), @r#"
+    pipelines/plan.toml:3: build: there is no schema or table "erp.itmes"
+    hint: did you mean "erp.items"?
+    "#);
+    assert_snapshot!(plan("\"outbox.purchase_requests\"", "\"outbox.purchase_orders\""), @r#"
+    pipelines/plan.toml:6: write: there is no outbox "outbox.purchase_orders"
+    hint: did you mean "outbox.purchase_requests"?
+    "#);
+    assert_snapshot!(plan("\"outbox.purchase_requests\"", "\"purchase_requests\""), @r#"
+    pipelines/plan.toml:6: write: there is no outbox "purchase_requests"
+    hint: did you mean "outbox.purchase_requests"?
+    "#);
+    assert_snapshot!(plan("mode = \"approve\"", "mode = \"aprove\""), @r#"
+    pipelines/plan.toml:6: write "outbox.purchase_requests": mode: "aprove" is not one of auto, approve, off
+    hint: did you mean "approve"?
+    "#);
+    assert_snapshot!(plan("rows = 50", "rows = 0"), @r#"
+    pipelines/plan.toml:6: write "outbox.purchase_requests", limits: a limit of 0 rows lets nothing through
+    hint: use mode = "off"
+    "#);
+    assert_snapshot!(plan("rows = 50", "rows = -1"), @r#"pipelines/plan.toml:6: write "outbox.purchase_requests", limits: "rows" must be a whole number from 0, not -1"#);
+    assert_snapshot!(plan("rows = 50", "row = 50"), @r#"
+    pipelines/plan.toml:6: write "outbox.purchase_requests", limits: unknown key "row"
+    hint: did you mean "rows"?
+    "#);
+    assert_snapshot!(plan("0 0 5 * * Mon-Fri", "0 5 * * Mon-Fri"), @r#"pipelines/plan.toml:1: schedule: cron: "0 5 * * Mon-Fri" has 5 fields, not 6 (second minute hour day-of-month month day-of-week, for example 0 0 5 * * Mon-Fri)"#);
+    assert_snapshot!(plan("0 0 5 * * Mon-Fri", "0 0 25 * * Mon-Fri"), @r#"pipelines/plan.toml:1: schedule: cron: "0 0 25 * * Mon-Fri" is not a cron expression (second minute hour day-of-month month day-of-week, for example 0 0 5 * * Mon-Fri)"#);
+    assert_snapshot!(plan("0 0 5 * * Mon-Fri", "0 0 5 30 2 *"), @r#"pipelines/plan.toml:1: schedule: cron: "0 0 5 30 2 *" never comes"#);
+    assert_snapshot!(plan(", timezone = \"Europe/Berlin\"", ""), @r#"
+    pipelines/plan.toml:1: schedule: "timezone" is missing
+    hint: add timezone = "Europe/Berlin"
+    "#);
+    assert_snapshot!(plan("missed = \"skip\"", "missed = \"always\""), @r#"pipelines/plan.toml:1: schedule: missed: "always" is not one of run-once, skip"#);
+}
 
 fn schedule(text: &str) -> String {
     let cron = r#"cron = "0 0 5 * * Mon-Fri", timezone = "Europe/Berlin", missed = "skip", overlap = "wait""#;
