@@ -21,7 +21,7 @@ judged as (
     *,
     -- half an hour is within what a shift moves by itself
     coalesce(
-      work_center_id is not distinct from old_center_id
+      (work_center_id is not distinct from old_center_id)
         and abs(extract(epoch from new_start) - extract(epoch from old_start)) <= 1800
         and abs(extract(epoch from new_end) - extract(epoch from old_end)) <= 1800, false
     ) as same

@@ -184,7 +184,6 @@ impl Store {
                 Err(source) => Err(StoreError::Object { what: "removal", path: path.to_string(), source }),
             }
         });
-        failpoint::hit("environment.remove.before");
         futures::stream::iter(removals).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         folder.delete(&id).await.map_err(failed)?;
         let (control, folder) = (self.control.path().to_owned(), self.place.disk.clone());

@@ -23,7 +23,7 @@ fn ran(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 fn a_new_project_is_checked_and_says_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let (code, out, _) = ran(folder.path(), &["init", "plant", "--strategy", "integrator"]);
-    assert_eq!((code, out.lines().count()), (0, 8));
+    assert_eq!((code, out.lines().count()), (0, 9));
     let plant = folder.path().join("plant");
     let (code, out, error) = ran(&plant, &["check", "--offline"]);
     assert_eq!((code, error.as_str()), (0, ""));

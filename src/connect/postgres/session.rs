@@ -117,7 +117,9 @@ async fn client(system: &System, address: &Address, has_secret: bool) -> Result<
                 Ok(client)
             }
             // Servers that insist on encryption say so in this way; what is missing then is trust.
-            Err(error) if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => Err(fail(untrusted)),
+            Err(error) if !has_no_tls(&untrusted) && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
+                Err(fail(untrusted))
+            }
             Err(error) => Err(fail(error)),
         },
         Err(error) => Err(fail(error)),
