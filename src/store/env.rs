@@ -144,6 +144,7 @@ impl Store {
                 Ok::<_, StoreError>(DataFile { path, ..file })
             }
         };
+        failpoint::hit("promote.copy.before");
         let files = futures::stream::iter(version.files.iter().map(adopt)).buffered(AT_ONCE).try_collect().await?;
         failpoint::hit("promote.copy.after");
         let property = |name: &str| Some((name.to_owned(), version.properties.get(name)?.clone()));
