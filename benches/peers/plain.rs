@@ -1,6 +1,8 @@
 //! Plain DataFusion over the files that Loopline's models read: `plain TABLES.json FOLDER STATEMENT.sql…` runs each statement and writes its rows to
 //! `FOLDER/<statement>.parquet`, compressed as Loopline compresses them. What `benches/run tpch` measures Loopline against.
 
+#![allow(clippy::print_stderr, reason = "a measurement says what it measured")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;

@@ -21,7 +21,8 @@ pub fn age(at: Instant, now: Instant) -> Duration {
 /// A duration of whole seconds as [`parse_duration`] reads it, in the largest unit that needs no fraction.
 pub fn duration_text(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let unit = [(86_400, 'd'), (3_600, 'h'), (60, 'm')].into_iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0);
+    let unit =
+        [(86_400, 'd'), (3_600, 'h'), (60, 'm')].into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
     let (unit, letter) = unit.unwrap_or((1, 's'));
     format!("{}{letter}", seconds / unit)
 }

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn clauses_are_taken_where_they_follow_a_table() {
-        let cases: [(&str, &str, &[(Place, i64)]); 5] = [
+        type Found<'f> = &'f [(Place, i64)];
+        let cases: [(&str, &str, Found<'_>); 5] = [
             ("select 1 from erp.items version as of 17", "select 1 from erp.items", &[((1, 15), 17)]),
             ("select 'ü'\nfrom erp.items FOR Version AS OF 3 as i", "select 'ü' from erp.items as i", &[((2, 6), 3)]),
             (

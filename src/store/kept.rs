@@ -70,7 +70,7 @@ mod tests {
         let renamed = RecordBatch::try_from_iter([("key", orders(&[(3, "c")]).column(0).clone())]).unwrap();
         bench.store.keep_rows(RunId(2), &table, &renamed).await.unwrap();
         assert_eq!(bench.rows("checks.scm__stock__quantity_0").await, ["3"]);
-        assert_eq!(bench.store.kept_tables().unwrap(), [table.clone()]);
+        assert_eq!(bench.store.kept_tables().unwrap(), std::slice::from_ref(&table));
         bench.store.clear_kept(RunId(3), &table).await.unwrap();
         bench.store.clear_kept(RunId(4), &name("checks.never__was")).await.unwrap();
         assert!(bench.rows("checks.scm__stock__quantity_0").await.is_empty());

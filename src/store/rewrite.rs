@@ -305,7 +305,7 @@ mod tests {
     }
 
     async fn check(rows: Vec<(Row, Fate)>, group: usize, adds_column: bool) {
-        let knows_old = rows.len() % 2 == 0;
+        let knows_old = rows.len().is_multiple_of(2);
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let old: Vec<Row> = rows.iter().map(|(row, _)| row.clone()).collect();
         let positions = |of: &[Fate]| (0..rows.len()).filter(|n| of.contains(&rows[*n].1)).map(|n| n as u64).collect::<Vec<_>>();

@@ -147,7 +147,9 @@ impl<'p> State<'p> {
             if self.problem.is_free(operation) {
                 let members = self.problem.members.range(operation);
                 let units = units.get(members.start as usize + 1..members.end as usize);
-                units.map(|units| self.chain[members.start as usize + 1..members.end as usize].copy_from_slice(units));
+                if let Some(units) = units {
+                    self.chain[members.start as usize + 1..members.end as usize].copy_from_slice(units);
+                }
                 self.attach(operation, units.is_none());
                 self.cost.terms[Term::Stability as usize] += self.changed_resource(operation);
             }
@@ -411,7 +413,9 @@ impl<'p> State<'p> {
         }
         while let Some(operation) = self.take() {
             self.timed += 1;
-            if (self.timed - begun) % TIMED_BETWEEN_LOOKS == 0 && self.measure.change(&self.cost_before, &self.cost) > worse {
+            if (self.timed - begun).is_multiple_of(TIMED_BETWEEN_LOOKS)
+                && self.measure.change(&self.cost_before, &self.cost) > worse
+            {
                 self.dirty[self.low..].fill(0);
                 return false;
             }

@@ -196,7 +196,8 @@ fn precedence(factory: &Factory, done: &BTreeMap<Key, Done>) -> Result<(), Strin
 fn sequences(factory: &Factory, inputs: &[&Vec<String>], done: &BTreeMap<Key, Done>) -> Result<(), String> {
     let [operations, _, _, _, setups, resources, ..] = factory;
     let of = |name: &str| resources.rows.iter().find(|row| resources.get(row, "resource_id") == Some(name));
-    let mut lanes: BTreeMap<(&str, &str), Vec<(&Done, &[String])>> = BTreeMap::new();
+    type OnLane<'d> = Vec<(&'d Done, &'d [String])>;
+    let mut lanes: BTreeMap<(&str, &str), OnLane<'_>> = BTreeMap::new();
     for input in inputs {
         if let Some(one) = done.get(&operations.key(input, "").unwrap()) {
             lanes.entry((&one.resource, &one.lane)).or_default().push((one, input));
