@@ -1,15 +1,18 @@
 //! How nodes run: within the memory pool, again after what passes, and what is told of it.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::error::DataFusionError;
 
 use super::*;
 use crate::base::Retry;
 
-/// A project with one more model, `scm.big`, and a pool of 16 MB.
+/// A project with one more model, `scm.big`, and a pool of 16 MB of its own: those of one size are one in a process.
 async fn bench(model: &str) -> Bench {
-    let bench = Bench { memory_limit_bytes: 16 << 20, ..Bench::new().await };
+    static POOLS: AtomicUsize = AtomicUsize::new(0);
+    let memory_limit_bytes = (16 << 20) + POOLS.fetch_add(1, Ordering::Relaxed);
+    let bench = Bench { memory_limit_bytes, ..Bench::new().await };
     write(bench.root.path(), "sql/scm/big.sql", &format!("--! description = \"Many rows\"\n{model}\n"));
     bench
 }
