@@ -40,7 +40,7 @@ pub fn failpoints() -> BTreeSet<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 texts(&path, into);
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 into.push(std::fs::read_to_string(&path).unwrap());
             }
         }
