@@ -12,11 +12,13 @@ fn counts(checks: &str) -> String {
     )
 }
 
-/// What failed: check, severity, what was found, rows.
+/// What failed: severity, check, what was found, rows.
 fn failed(built: &Built) -> Vec<String> {
     let told = |check: &FailedCheck| {
         let severity = if check.severity == Severity::Error { "error" } else { "warn" };
-        format!("{severity} {}: {} | {}", check.check, check.found, lines(&check.sample).join(" ; "))
+        let mut rows = lines(&check.sample);
+        rows.sort();
+        format!("{severity} {}: {} | {}", check.check, check.found, rows.join(" ; "))
     };
     built.failed_checks.iter().map(told).collect()
 }
