@@ -1,7 +1,8 @@
 """Schedules beside OR-Tools' CP-SAT: `benches/run aps CASE… [--seconds 1,10,60] [--peer]` (all cases without a name).
 
 Loopline's `schedule` runs once with each limit, reading its tables and writing its result included; CP-SAT runs once with the longest limit on the same
-number of workers, and what it had at the shorter ones is noted as it comes. Every plan of Loopline is checked here, knowing nothing of how it was made.
+number of workers, and what it had at the shorter ones is noted as it comes. With `--own 10` Loopline runs up to that limit only, and its last result
+stands for the longer ones: the same search goes on there and never gets worse. Every plan of Loopline is checked here, knowing nothing of how it was made.
 Instances with known answers are read from the folder that LOOPLINE_BENCH_REFERENCE names; nothing here asserts a figure, they are for reading.
 """
 
@@ -24,6 +25,7 @@ APS = os.environ["LOOPLINE_BENCH_APS"]
 REFERENCE = os.environ.get("LOOPLINE_BENCH_REFERENCE")
 AS_OF = datetime.datetime(2026, 1, 1)
 WORKERS = 2
+OWN_MOST = math.inf
 BEST = {f"mk{n:02}": best for n, best in enumerate([40, 26, 204, 60, 172, 57, 139, 523, 307, 189], 1)}
 BEST |= {f"ta{n:02}": best for n, best in enumerate(
     [1231, 1244, 1218, 1175, 1224, 1238, 1227, 1217, 1274, 1241, 1357, 1367, 1342, 1345, 1339, 1360, 1462, 1396, 1332, 1348], 1)}
@@ -206,6 +208,8 @@ def large(name, count, orders_a_day):
 
 def loopline(factory, seconds, downtime=(), objective=None, keep=None):
     """One result for each limit."""
+    longer = [limit for limit in seconds if limit > OWN_MOST]
+    seconds = [limit for limit in seconds if limit <= OWN_MOST]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         factory.write(folder, downtime)
@@ -219,7 +223,8 @@ def loopline(factory, seconds, downtime=(), objective=None, keep=None):
         check(factory, rows, downtime)
         if keep is not None:
             keep.extend(rows)
-        return [json.loads(line) for line in output.splitlines()]
+        results = [json.loads(line) for line in output.splitlines()]
+        return results + results[-1:] * len(longer)
 
 
 def check(factory, rows, downtime):
@@ -441,8 +446,11 @@ def main():
     parser = argparse.ArgumentParser(prog="benches/run aps")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(cases))
     parser.add_argument("--seconds", default="1,10,60", help="limits, shortest first")
+    parser.add_argument("--own", type=float, default=OWN_MOST, help="Loopline's own longest limit")
     parser.add_argument("--peer", action="store_true", help="CP-SAT beside it")
     arguments = parser.parse_args()
+    global OWN_MOST
+    OWN_MOST = arguments.own
     seconds, peer = [float(part) for part in arguments.seconds.split(",")], arguments.peer
     for unknown in set(arguments.cases) - set(cases):
         parser.error(f"there is no case {unknown}")

@@ -150,11 +150,12 @@ def case_mariadb(rounds):
 def case_incremental(rounds):
     """0.1 % of 6 million rows changed, next to each other or at random, beside the full pull."""
     postgres_lineitem()
-    if not psql("select to_regclass('changing')").strip():
-        psql("create table changing as select *, timestamptz '2026-01-01' + l_orderkey * interval '1 ms' as changed_at from lineitem")
-        psql("alter table changing add primary key (l_orderkey, l_linenumber)")
-        psql("create index on changing (changed_at)")
-        psql("vacuum (freeze, analyze) changing")
+    psql("drop table if exists changing")  # where rows lie after many changes would be measured, too
+    psql("create table changing as select *, timestamptz '2026-01-01' + l_orderkey * interval '1 ms' as changed_at from lineitem")
+    psql("alter table changing add primary key (l_orderkey, l_linenumber)")
+    psql("create index on changing (changed_at)")
+    psql("vacuum (freeze, analyze) changing")
+    psql("checkpoint")
     stream = '[stream.changing]\nkey = ["l_orderkey", "l_linenumber"]\ncursor = { field = "changed_at", lookback = "1s" }'
     project = Project("incremental", POSTGRES, stream)
     timed(project.pull())

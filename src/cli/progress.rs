@@ -96,15 +96,7 @@ impl Bar {
 
 impl Progress for Bar {
     fn stage(&self, stage: Stage) {
-        let (prefix, message) = match stage {
-            Stage::Settle => ("settle", "looking up what became of earlier changes"),
-            Stage::Pull => ("pull", "opening the systems"),
-            Stage::Build => ("build", "reading the statements"),
-            Stage::Publish => ("publish", "making the run's tables visible together"),
-            Stage::Plan => ("plan", "comparing what is wanted with the systems"),
-            Stage::Apply => ("write", "sending what is approved"),
-            Stage::Confirm => ("confirm", "reading back what was written"),
-        };
+        let (prefix, message) = stage.words();
         self.say(message);
         self.bar.set_prefix(prefix);
     }

@@ -32,7 +32,7 @@ use super::preview::{kept, pulled};
 use super::table::Files;
 use super::{Beside, BuildContext, Built, FailedCheck, Graph, ModelError, ModelOutcome, ModelRun, Progress, function};
 use crate::base::{Retry, TableName, causes};
-use crate::project::{Project, Severity};
+use crate::project::{Model, Project, Severity};
 use crate::store::{Batches, DataFile, Staged, StoreError, TableVersion};
 
 /// How often a node is run in all when faults come that may pass.
@@ -129,8 +129,22 @@ impl<'a> Builder<'a> {
 
     /// The node's plan over what is ready.
     pub async fn plan(&self, node: &Node) -> Result<Planned, Vec<ModelError>> {
-        let tables = self.tables(node).await.map_err(|error| vec![error])?;
+        let mut tables = self.tables(node).await.map_err(|error| vec![error])?;
+        if self.takes_views(node) {
+            for provider in tables.values_mut() {
+                if let Some(files) = provider.downcast_ref::<Files>() {
+                    *provider = Arc::new(files.viewed());
+                }
+            }
+        }
         self.planner.node(node, tables).await
+    }
+
+    /// Decision functions take texts as they are stored, and what is computed by key is compared with what is stored.
+    fn takes_views(&self, node: &Node) -> bool {
+        let decides = node.sources.iter().any(|source| !source.select.decisions.is_empty());
+        let is_whole = |model: &Model| model.incremental.is_none();
+        !decides && self.planner.project.models.get(&node.table).is_some_and(is_whole)
     }
 
     /// What the engine says about a node while it runs.

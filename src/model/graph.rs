@@ -122,6 +122,22 @@ impl Graph {
         self.positions.get(table).map(|at| &self.nodes[*at])
     }
 
+    /// Stored tables by the longest way to them: those that read none of the others first.
+    pub fn ranks(&self) -> Vec<Vec<TableName>> {
+        let mut ranks: Vec<Vec<TableName>> = vec![];
+        let mut rank_of: HashMap<&TableName, usize> = HashMap::new();
+        for node in &self.nodes {
+            let is_stored = usize::from(node.kind != NodeKind::Mapped);
+            let rank = node.inputs.iter().filter_map(|input| rank_of.get(input)).max().copied().unwrap_or(0);
+            rank_of.insert(&node.table, rank + is_stored);
+            if is_stored == 1 {
+                ranks.resize_with(ranks.len().max(rank + 1), Vec::new);
+                ranks[rank].push(node.table.clone());
+            }
+        }
+        ranks
+    }
+
     /// The tables that a node reads, mapped views as what they read.
     pub(super) fn reads<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a TableName> {
         let inner = |input: &'a TableName| match self.node(input).filter(|input| input.kind == NodeKind::Mapped) {

@@ -42,7 +42,7 @@ fn scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    if matches!(data_type, DataType::Utf8 | DataType::Binary | DataType::Boolean) {
+    if matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::Binary | DataType::Boolean) {
         return None;
     }
     ScalarValue::try_from_string(text, data_type).ok()

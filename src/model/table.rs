@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::{Result, Statistics};
@@ -60,6 +60,15 @@ impl Files {
 
     pub fn choosing(&self, choice: Choice) -> Self {
         Self { choice: Some(choice), ..Self::new(self.schema.clone(), self.files.clone()) }
+    }
+
+    /// The same rows, texts as views into the buffers that were read: the engine filters, joins and groups by them without copying each.
+    pub fn viewed(&self) -> Self {
+        let view = |field: &FieldRef| match field.data_type() {
+            DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+            _ => field.clone(),
+        };
+        Self::new(Arc::new(Schema::new(self.schema.fields().iter().map(view).collect::<Vec<_>>())), self.files.clone())
     }
 
     pub fn of(version: &TableVersion) -> Self {

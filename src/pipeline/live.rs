@@ -12,7 +12,7 @@ use crate::writeback::Applied;
 
 use super::pull::Flow;
 use super::report::{StreamCheck, StreamPull};
-use super::{Hub, Progress, Stage};
+use super::{Hub, PipelineError, Progress, Stage};
 
 /// A run under way.
 #[derive(Debug, Clone, Serialize)]
@@ -45,6 +45,11 @@ impl Hub {
     /// The run under way in this process.
     pub fn live(&self) -> Option<LiveRun> {
         self.live.get().clone()
+    }
+
+    /// The tables that a run builds, those that need none of the others first.
+    pub fn ranks(&self) -> Result<Vec<Vec<TableName>>, PipelineError> {
+        Ok(self.graph()?.ranks())
     }
 }
 

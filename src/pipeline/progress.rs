@@ -25,6 +25,21 @@ pub enum Stage {
     Confirm,
 }
 
+impl Stage {
+    /// A word, and what is done in it.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Settle => ("settle", "looking up what became of earlier changes"),
+            Self::Pull => ("pull", "opening the systems"),
+            Self::Build => ("build", "reading the statements"),
+            Self::Publish => ("publish", "making the run's tables visible together"),
+            Self::Plan => ("plan", "comparing what is wanted with the systems"),
+            Self::Apply => ("write", "sending what is approved"),
+            Self::Confirm => ("confirm", "reading back what was written"),
+        }
+    }
+}
+
 /// Called as a run goes on, from any thread. Every method has an empty default.
 pub trait Progress: Send + Sync {
     fn stage(&self, _stage: Stage) {}

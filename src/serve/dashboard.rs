@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::board::{self, Board, KpiTrend};
 use super::{ServeError, Shared, auth, spark};
 use crate::base::{Operation, Row};
-use crate::pipeline::{PipelineError, ScheduleStatus, Status};
+use crate::pipeline::{LiveRun, PipelineError, ScheduleStatus, Status};
 use crate::store::{Change, ChangeState, Filter, RunOutcome};
 
 const CHANGES_SHOWN: usize = 8; // of each kind: enough to judge it
@@ -33,6 +33,7 @@ struct View {
     board: Option<Arc<Board>>,
     status: Status,
     waiting: Vec<Change>,
+    live: Option<LiveRun>,
     signed_in: bool,
 }
 
@@ -48,18 +49,24 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
         Err(error) => return Err(error),
     };
     let filter = Filter { states: Some(vec![ChangeState::Planned]), ..Filter::default() };
-    let view = View { board, status: shared.hub.status().await?, waiting: shared.hub.store.control.changes(&filter)?, signed_in };
+    let (status, waiting) = (shared.hub.status().await?, shared.hub.store.control.changes(&filter)?);
+    let view = View { board, status, waiting, live: shared.hub.live(), signed_in };
     Ok(shell(body(&view)))
 }
 
+/// A page that is read again every two minutes.
 pub(super) fn shell(body: Markup) -> Markup {
+    refreshed(120, body)
+}
+
+pub(super) fn refreshed(seconds: u32, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="refresh" content="120";
+                meta http-equiv="refresh" content=(seconds);
                 title { "Loopline" }
                 link rel="stylesheet" href="/style.css";
                 link rel="icon" href="data:,";
@@ -69,13 +76,20 @@ pub(super) fn shell(body: Markup) -> Markup {
     }
 }
 
+/// The head of the other pages.
+pub(super) fn head(path: &str, word: &str) -> Markup {
+    html! { header { h1 { a href="/" { "Loopline" } } span.soft { a href=(format!("/{path}")) { (word) } } } }
+}
+
 fn body(view: &View) -> Markup {
     html! {
         header {
             h1 { "Loopline" }
             @if let Some((name, _)) = &view.status.environment { b { "environment " (name) } }
             span.soft { "plant time " (view.status.now.format("%a %e %b %Y, %H:%M UTC")) }
-            @if let Some(run) = view.status.runs.first() {
+            @if let Some(run) = &view.live {
+                a href="/runs/current" { "run " (run.run) " (" (run.pipeline) ") is under way: " (run.done) " of " (run.total) " tables" }
+            } @else if let Some(run) = view.status.runs.first() {
                 span.soft { "last run " (run.run) " (" (run.pipeline) "): " (run.message) }
             }
             @if let Some(reason) = &view.status.refused { b.bad { "nothing is written: " (reason) } }
@@ -95,7 +109,7 @@ fn body(view: &View) -> Markup {
             (changes(view))
             @if !view.status.schedules.is_empty() { h2 id="schedules" { "Schedules" } (schedules(&view.status.schedules)) }
         }
-        footer { "Figures come from the last complete run. " a href="/tables" { "Tables" } " · " a href="/api/v1/kpis" { "KPIs" } " · " a href="/api/v1/runs" { "runs" } " · " a href="/api/v1/changes" { "changes" } " · " a href="/openapi.json" { "OpenAPI" } }
+        footer { "Figures come from the last complete run. " a href="/tables" { "Tables" } " · " a href="/runs/current" { "run under way" } " · " a href="/api/v1/kpis" { "KPIs" } " · " a href="/api/v1/runs" { "runs" } " · " a href="/api/v1/changes" { "changes" } " · " a href="/openapi.json" { "OpenAPI" } }
     }
 }
 

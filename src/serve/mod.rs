@@ -9,6 +9,7 @@ mod changes;
 mod dashboard;
 mod error;
 mod kpi;
+mod live;
 mod lots;
 mod openapi;
 mod picture;
@@ -92,6 +93,7 @@ pub fn app(hub: Arc<Hub>, options: Options) -> Router {
     });
     Router::new()
         .route("/", get(dashboard::page))
+        .route("/runs/current", get(live::page))
         .route("/tables", get(tables::index))
         .route("/tables/{table}", get(tables::page))
         .route("/login", post(auth::login))

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::dashboard::{ago, shell};
+use super::dashboard::{ago, head, shell};
 use super::{ServeError, Shared, picture};
 use crate::base::{Diagnose, TableName};
 use crate::model::{Branch, ColumnLineage, ColumnName, Lineage, Reader, TableKind, TableLineage, Way};
@@ -202,7 +202,7 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Result<Markup, S
         }
     }
     Ok(shell(html! {
-        (head())
+        (head("tables", "tables"))
         main {
             @for schema in ordered {
                 h2 id=(schema) { (schema) }
@@ -218,10 +218,6 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Result<Markup, S
             }
         }
     }))
-}
-
-fn head() -> Markup {
-    html! { header { h1 { a href="/" { "Loopline" } } span.soft { a href="/tables" { "tables" } } } }
 }
 
 fn link(table: &TableName) -> Markup {
@@ -243,7 +239,7 @@ pub(super) async fn page(
     let rows = sample(&shared, &cut, &table.table).await?;
     let ages = shared.hub.status().await?.systems;
     Ok(shell(html! {
-        (head())
+        (head("tables", "tables"))
         main {
             h2 { (name) }
             p { (table.description) }

@@ -11,7 +11,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Field, SchemaRef, TimestampMicrosecondType};
 use futures::StreamExt;
 use object_store::ObjectStore;
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 
 use super::error::BoxError;
 use super::file::Opened;
@@ -91,6 +91,11 @@ impl Chosen {
         self.meets(|field| key_range(file.stats.as_deref(), field.name()))
     }
 
+    /// Whether a row group may hold a chosen row, by its statistics.
+    pub(super) fn may_be_in_group(&self, group: &RowGroupMetaData) -> bool {
+        self.meets(|field| group_range(field, group))
+    }
+
     /// Positions of a file's rows that count and are chosen, ascending. `columns`: what is read of it; `compared` makes the columns of this choice of
     /// that, where they are not columns of the file.
     pub async fn locate(
@@ -106,7 +111,7 @@ impl Chosen {
             return Ok(found);
         }
         let opened = Opened::new(store, table, file, PageIndexPolicy::Skip).await?;
-        let groups = opened.groups(|group| compared.is_some() || self.meets(|field| group_range(field, group)));
+        let groups = opened.groups(|group| compared.is_some() || self.may_be_in_group(group));
         let mut rows = opened.read(columns, &groups)?;
         while let Some(located) = rows.next().await {
             let located = located?;

@@ -23,7 +23,7 @@ use super::{DataFile, StoreError, stats, types};
 
 /// A file is closed at either of these: large enough to scan well, small enough to rewrite for a few rows.
 pub(super) const FILE_BYTES: usize = 128 << 20;
-const FILE_ROWS: u64 = 1 << 20;
+const FILE_ROWS: u64 = 1 << 19;
 /// Memory at which a row group is closed early. One of a million short rows needs a fraction of it.
 const GROUP_BYTES: usize = 24 << 20;
 /// Texts of a row group as they are, before encoding: a rewrite decodes a column of it at once.

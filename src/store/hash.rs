@@ -11,9 +11,9 @@ use twox_hash::XxHash3_128;
 
 use super::StoreError;
 
-// Odd and without pattern (digits of π and e): multiplying by them is a bijection that spreads every bit upwards.
-const SPREAD: u128 = 0x2432_6a88_85a3_08d3_1319_8a2e_0370_7345;
-const SPREAD_AGAIN: u128 = 0xb7e1_5162_8aed_2a6a_bf71_5880_9cf4_f3c7;
+// Odd and without pattern (digits of π and e): a product with one of them depends on every bit of the other factor.
+const SPREAD: u64 = 0x2432_6a88_85a3_08d3;
+const SPREAD_AGAIN: u64 = 0xb7e1_5162_8aed_2a6b;
 /// Salt of the last step, which keeps sums over rows from being sums over columns.
 const ROW: u128 = 0xa409_3822_299f_31d0_082e_fa98_ec4e_6c89;
 /// Salt of the words of a text.
@@ -55,12 +55,20 @@ impl RowHasher {
     }
 }
 
-/// A bijection of `value` in which every bit of the result depends on every bit of it.
-#[inline(always)] // called for every value, in a crate that is compiled with few optimisations
+/// Two hashes of `value` of 64 bits each, side by side: what one takes for the same the other tells apart.
+#[inline(always)] // called for every value
 fn mix(value: u128, salt: u128) -> u128 {
-    let spread = (value ^ salt).wrapping_mul(SPREAD);
-    let spread = (spread ^ (spread >> 64)).wrapping_mul(SPREAD_AGAIN);
-    spread ^ (spread >> 64)
+    let salted = value ^ salt;
+    let (low, high) = (salted as u64, (salted >> 64) as u64);
+    u128::from(folded(low ^ SPREAD, high.rotate_left(32) ^ SPREAD_AGAIN)) << 64
+        | u128::from(folded(low ^ SPREAD_AGAIN, high ^ SPREAD))
+}
+
+/// The halves of a product on top of one another.
+#[inline(always)]
+fn folded(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// Adds the hashes of the values that are not null; `false` for a type that no table has.

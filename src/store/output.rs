@@ -59,8 +59,14 @@ impl Output {
         columns.iter_mut().zip(rows.columns()).try_for_each(|(column, values)| column.write(values, &mut self.codec))
     }
 
+    /// Makes room for a row group of about so many bytes, which otherwise moves as it grows.
+    pub(super) fn expect(&mut self, bytes: usize) {
+        self.writer.inner_mut().reserve(bytes);
+    }
+
     /// Writes a row group.
     pub(super) async fn end_group(&mut self, columns: Vec<Column>) -> Result<(), ParquetError> {
+        self.expect(columns.iter().map(Column::bytes).sum());
         let (mut group, codec) = self.group()?;
         columns.into_iter().try_for_each(|column| append(column, codec, &mut group))?;
         group.close()?;

@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array, new_null_array};
-use arrow::compute::{interleave, take};
+use arrow::array::{Array, ArrayRef, MutableArrayData, RecordBatch, UInt64Array, make_array, new_null_array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use bytes::Bytes;
 use object_store::ObjectStore;
@@ -21,7 +21,7 @@ use parquet::file::writer::SerializedRowGroupWriter;
 use roaring::RoaringTreemap;
 
 use super::encode::{self, Column};
-use super::file::{Opened, columns_with_nan, parquet_error, unique, without};
+use super::file::{Opened, columns_with_nan, parquet_error, unique};
 use super::output::{Chunk, Output, append};
 use super::splice::splice;
 use super::{DataFile, StoreError, types};
@@ -68,12 +68,13 @@ pub(super) async fn edit(
         let end = start + metadata.num_rows().unsigned_abs();
         let piece = Piece::new(start..end, edit, &removed);
         start = end;
-        if piece.rows_left == 0 {
+        if piece.rows_left() == 0 {
             continue;
         }
         let ranges =
             metadata.columns().iter().map(|chunk| chunk.byte_range()).map(|(from, length)| from..from + length).collect();
         let chunks = old.bytes(ranges).await?;
+        output.expect(chunks.iter().map(Bytes::len).sum());
         rewrite(&mut output, &old, group, &chunks, schema, &with_dictionary, &piece)?;
         output.upload().await.map_err(failed)?;
     }
@@ -93,80 +94,79 @@ fn unbounded(schema: &SchemaRef, file: &DataFile) -> Vec<usize> {
     (0..schema.fields().len()).filter(is_unbounded).collect()
 }
 
-/// What becomes of the rows of one row group.
+/// What becomes of the rows of one row group. Positions count its rows.
 pub(super) struct Piece {
-    /// New rows, and where they are in the row group.
+    count: usize,
+    /// New rows, and where they are.
     rows: RecordBatch,
     old: Option<RecordBatch>,
     replaced: UInt64Array,
-    /// For each row that is left: `(0, position)` of an old row or `(1, position)` of a new one. Empty if every row stays what it is.
-    sources: Vec<(usize, usize)>,
-    rows_left: usize,
-    rows_removed: usize,
+    /// Ascending.
+    removed: Vec<u64>,
 }
 
 impl Piece {
     fn new(range: Range<u64>, edit: &Edit, removed: &RoaringTreemap) -> Self {
-        let count = (range.end - range.start) as usize;
-        let first = edit.replaced.partition_point(|position| *position < range.start);
-        let after = edit.replaced.partition_point(|position| *position < range.end);
-        let replaced: Vec<u64> = edit.replaced[first..after].iter().map(|position| position - range.start).collect();
-        let rows_left: usize =
-            without(std::slice::from_ref(&range), removed).iter().map(|kept| (kept.end - kept.start) as usize).sum();
-        let mut sources = Vec::new();
-        if rows_left < count || !replaced.is_empty() {
-            sources.extend((0..count).map(|row| (0, row)));
-            for (row, position) in replaced.iter().enumerate() {
-                sources[*position as usize] = (1, row);
-            }
+        let new = within(&edit.replaced, &(range.start as usize..range.end as usize));
+        let mut gone = removed.iter();
+        gone.advance_to(range.start);
+        let (first, length) = (new.start, new.len());
+        Self {
+            count: (range.end - range.start) as usize,
+            rows: edit.rows.slice(first, length),
+            old: edit.old.as_ref().map(|old| old.slice(first, length)),
+            replaced: edit.replaced[new].iter().map(|position| position - range.start).collect::<Vec<_>>().into(),
+            removed: gone.take_while(|position| *position < range.end).map(|position| position - range.start).collect(),
         }
-        if rows_left < count {
-            let mut position = range.start..;
-            sources.retain(|_| position.next().is_some_and(|position| !removed.contains(position)));
-        }
-        let rows = edit.rows.slice(first, after - first);
-        let old = edit.old.as_ref().map(|old| old.slice(first, after - first));
-        Self { rows, old, replaced: replaced.into(), sources, rows_left, rows_removed: count - rows_left }
+    }
+
+    fn rows_left(&self) -> usize {
+        self.count - self.removed.len()
     }
 
     /// Whether it is known without a look at the file that a column keeps its values.
     fn keeps(&self, column: usize) -> bool {
         let is_same = |old: &RecordBatch| old.column(column).as_ref() == self.rows.column(column).as_ref();
-        self.sources.is_empty() || self.rows_removed == 0 && self.old.as_ref().is_some_and(is_same)
-    }
-
-    /// Where in `sources` what is left of these old rows stands.
-    fn sources_of(&self, rows: &Range<usize>) -> &[(usize, usize)] {
-        let row = |source: &(usize, usize)| match *source {
-            (0, row) => row,
-            (_, new) => self.replaced.value(new) as usize,
-        };
-        let start = self.sources.partition_point(|source| row(source) < rows.start);
-        let end = self.sources.partition_point(|source| row(source) < rows.end);
-        &self.sources[start..end]
+        self.removed.is_empty() && (self.replaced.is_empty() || self.old.as_ref().is_some_and(is_same))
     }
 
     /// Whether one of these old rows is replaced or removed.
     pub(super) fn changes(&self, rows: &Range<usize>) -> bool {
-        let left = self.sources_of(rows);
-        !self.sources.is_empty() && (left.len() < rows.len() || left.iter().any(|(is_new, _)| *is_new == 1))
+        !within(self.replaced.values(), rows).is_empty() || !within(&self.removed, rows).is_empty()
     }
 
     /// What becomes of these old rows, whose values of a column are `old`.
     pub(super) fn values_of(&self, column: usize, old: &ArrayRef, rows: Range<usize>) -> Result<ArrayRef, ParquetError> {
-        let shifted = |source: &(usize, usize)| if source.0 == 0 { (0, source.1 - rows.start) } else { *source };
-        let sources: Vec<_> = self.sources_of(&rows).iter().map(shifted).collect();
-        Ok(interleave(&[old, self.rows.column(column)], &sources)?)
+        let replaced = within(self.replaced.values(), &rows).map(|number| (self.replaced.value(number) as usize, Some(number)));
+        let removed = self.removed[within(&self.removed, &rows)].iter().map(|position| (*position as usize, None));
+        let mut changes: Vec<_> = replaced.chain(removed).collect();
+        changes.sort_unstable();
+        let (old, new) = (old.to_data(), self.rows.column(column).to_data());
+        let mut values = MutableArrayData::new(vec![&old, &new], false, rows.len());
+        let mut next = rows.start;
+        for (position, number) in changes {
+            values.try_extend(0, next - rows.start, position - rows.start)?;
+            number.map_or(Ok(()), |number| values.try_extend(1, number, number + 1))?;
+            next = position + 1;
+        }
+        values.try_extend(0, next - rows.start, rows.len())?;
+        Ok(make_array(values.freeze()))
     }
 
     /// The values of a column afterwards; `None` if they are the old ones.
     fn values(&self, column: usize, old: &ArrayRef) -> Result<Option<ArrayRef>, ParquetError> {
-        let new = self.rows.column(column);
-        if self.sources.is_empty() || self.rows_removed == 0 && take(old, &self.replaced, None)?.as_ref() == new.as_ref() {
+        let is_same = || Ok::<_, ParquetError>(take(old, &self.replaced, None)?.as_ref() == self.rows.column(column).as_ref());
+        if self.removed.is_empty() && (self.replaced.is_empty() || is_same()?) {
             return Ok(None);
         }
-        Ok(Some(interleave(&[old, new], &self.sources)?))
+        self.values_of(column, old, 0..self.count).map(Some)
     }
+}
+
+/// Where those of ascending `positions` are that lie in `rows`.
+fn within(positions: &[u64], rows: &Range<usize>) -> Range<usize> {
+    let before = |row: usize| positions.partition_point(|position| (*position as usize) < row);
+    before(rows.start)..before(rows.end)
 }
 
 /// Writes one row group; `chunks`: the columns of the old one.
@@ -193,7 +193,7 @@ fn rewrite(
             continue;
         }
         let field = schema.field(column);
-        if let (Some(leaf), false, true) = (copied, with_dictionary[column], piece.old.is_some() || piece.rows_removed > 0) {
+        if let (Some(leaf), false, true) = (copied, with_dictionary[column], piece.old.is_some() || !piece.removed.is_empty()) {
             let mut anew = Column::new(descriptor.clone(), false);
             if splice(old, (group, leaf), &chunks[leaf], (column, field), piece, &mut anew, codec)? {
                 append(anew, codec, &mut written).map_err(failed)?;

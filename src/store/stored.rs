@@ -164,14 +164,17 @@ impl Stored {
     }
 
     async fn probe_file(
-        &self,
+        self: &Arc<Self>,
         file: u32,
         keys: &Arc<Option<Wanted>>,
         wanted: &KeySet,
         join: &Mutex<Join>,
     ) -> Result<(), StoreError> {
-        let keys = keys.clone();
-        let may_hold = move |group: &_| keys.as_ref().as_ref().is_none_or(|keys| keys.may_be_in_group(group));
+        let (stored, keys) = (self.clone(), keys.clone());
+        let may_hold = move |group: &_| match &stored.expected {
+            Expected::Chosen(chosen) => chosen.may_be_in_group(group),
+            _ => keys.as_ref().as_ref().is_none_or(|keys| keys.may_be_in_group(group)),
+        };
         let mut columns = self.files.groups(&self.list[file as usize], self.probed(), may_hold);
         let (mut found, mut positions) = (Vec::new(), RoaringBitmap::new());
         while let Some(located) = columns.next().await {

@@ -47,20 +47,20 @@ pub(super) fn decode(kind: Kind, field: Field<'_>, zone: Option<Tz>) -> Result<O
 
 /// Appends one value to its column: what [`decode`] gives, without the step in between for the types that most columns have. Appends nothing
 /// on a fault.
-#[inline]
-pub(super) fn fill(kind: Kind, field: Field<'_>, zone: Option<Tz>, cells: &mut Cells) -> Result<(), Fault> {
+#[inline(always)]
+pub(super) fn fill(kind: Kind, field: &Field<'_>, zone: Option<Tz>, cells: &mut Cells) -> Result<(), Fault> {
     match (kind, field, cells) {
-        (Kind::Int8, Field::Int(integer), Cells::Int64(cells)) => cells.append(integer),
+        (Kind::Int8, Field::Int(integer), Cells::Int64(cells)) => cells.append(*integer),
         (Kind::Int4, Field::Int(integer), Cells::Int32(cells)) => {
-            cells.append(i32::try_from(integer).map_err(|_| Fault::Shape)?);
+            cells.append(i32::try_from(*integer).map_err(|_| Fault::Shape)?);
         }
         (Kind::Decimal { precision, scale }, Field::Bytes(bytes), Cells::Decimal(cells)) => {
             cells.append(decimal(bytes, precision, scale)?);
         }
-        (Kind::Date, Field::Date(year, month, day, 0, 0, 0, 0), Cells::Date(cells)) => cells.append(date(year, month, day)?),
+        (Kind::Date, Field::Date(year, month, day, 0, 0, 0, 0), Cells::Date(cells)) => cells.append(date(*year, *month, *day)?),
         (Kind::Text | Kind::TextCast, Field::Bytes(bytes), Cells::Utf8(cells)) => cells.append_text(bytes)?,
         (kind, field, cells) => {
-            cells.push(decode(kind, field, zone)?)?;
+            cells.push(decode(kind, *field, zone)?)?;
         }
     }
     Ok(())
@@ -208,7 +208,7 @@ mod tests {
                     let type_of = kind.data_type();
                     let json = |scalar: &Scalar<'_>| crate::connect::value::scalar_json(scalar, scale_of(&type_of));
                     let mut cells = Cells::new(&type_of, 0, 0);
-                    let filled = fill(kind, field, zone, &mut cells);
+                    let filled = fill(kind, &field, zone, &mut cells);
                     let filled = filled.map(|()| crate::connect::cell_json(&cells.finish(&type_of, 0).unwrap(), 0));
                     let decoded = decode(kind, field, zone).and_then(|scalar| {
                         let mut cells = Cells::new(&type_of, 0, 0);

@@ -296,7 +296,7 @@ impl Plan {
         let _read_before = row.fields::<()>(|at, field| {
             let column = self.schema.field(at);
             if self.key.contains(column.name()) {
-                let shown = match decode(self.kinds[at], field, self.zone) {
+                let shown = match decode(self.kinds[at], *field, self.zone) {
                     Ok(Some(scalar)) => scalar_json(&scalar, scale_of(column.data_type())).to_string(),
                     _ => "?".into(),
                 };

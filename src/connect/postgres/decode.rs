@@ -63,6 +63,9 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
 /// `char(n)` without its padding.
 #[inline]
 fn unpadded(mut bytes: &[u8]) -> &[u8] {
+    while let Some((rest, b"        ")) = bytes.split_last_chunk() {
+        bytes = rest;
+    }
     while let [rest @ .., b' '] = bytes {
         bytes = rest;
     }

@@ -27,6 +27,7 @@ pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> 
     let problem = Problem::new(shop, &[]);
     let mut bound = lower_bound(&problem);
     let mut best = first(&problem, stop);
+    let dispatched = best.blueprint();
     let mut iterations = 0;
     let plain = if budget.iterations > 0 { classical::search(&problem, budget, stop) } else { None };
     if let Some((plan, least, done)) = plain {
@@ -55,7 +56,16 @@ pub fn solve(shop: &Shop, budget: &Budget, stop: &(dyn Fn() -> bool + Sync)) -> 
             best.reset(&leader.best);
         }
     }
-    finish(&best, bound, iterations, &mut vec![None; shop.orders.len()])
+    let finished = |state: &State<'_>| finish(state, bound, iterations, &mut vec![None; shop.orders.len()]);
+    let searched = finished(&best);
+    if best.measure.key(&best.cost)[0] == 0 {
+        return searched;
+    }
+    // of two plans from which orders are taken out, the better one need not leave the better rest
+    best.reset(&dispatched);
+    let dispatched = finished(&best);
+    let worth = |plan: &Plan| (plan.slots.iter().filter(|slot| slot.is_err()).count(), plan.objective);
+    if worth(&dispatched) < worth(&searched) { dispatched } else { searched }
 }
 
 /// The best of the dispatching rules' plans, and of the last plan carried on if there is one.
