@@ -14,7 +14,7 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::ExecutionPlanProperties;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::RwLock;
@@ -319,7 +319,10 @@ impl<'a> Builder<'a> {
         let job = Job { builder: self, node, planned: &planned, schema: &schema, properties: &properties, causes, built };
         let (mut staged, how) = match incremental::attempt(&job).await? {
             Ok((staged, how)) => (staged, Some(how)),
-            Err(why) => (self.stage(node, planned, &schema, properties).await?, why),
+            Err(why) => {
+                let plan = job.clustered().map_err(|source| self.failed(node, source))?;
+                (self.stage(node, Planned { plan, ..planned }, &schema, properties).await?, why)
+            }
         };
         let current = self.context.current.get(&node.table);
         let same =
@@ -405,7 +408,8 @@ impl<'a> Builder<'a> {
         let mut beside = Some(self.turns.read().await);
         let mut alone = None;
         loop {
-            let whole = |rows| self.context.store.stage(self.context.run, &node.table, schema.clone(), rows, properties.clone());
+            let whole =
+                |parts| self.context.store.stage_parts(self.context.run, &node.table, schema.clone(), parts, properties.clone());
             let done = self.execute(node, &state, &plan, schema, whole).await;
             let tries = lock(&self.taken).get(&node.table).map_or(1, |taken| taken.tries);
             let Err(error) = done else { return done };
@@ -426,14 +430,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Runs `plan`, whose rows are staged by `stage`.
+    /// Runs `plan`, whose partitions are staged by `stage`.
     pub async fn execute<F: Future<Output = Result<Staged, StoreError>>>(
         &self,
         node: &Node,
         state: &SessionState,
         plan: &LogicalPlan,
         schema: &SchemaRef,
-        stage: impl FnOnce(Batches) -> F,
+        stage: impl FnOnce(Vec<Batches>) -> F,
     ) -> Result<Staged, ModelError> {
         let failed = |source: DataFusionError| self.failed(node, source);
         let physical = state.create_physical_plan(plan).await.map_err(|error| match node.sources.first() {
@@ -442,22 +446,21 @@ impl<'a> Builder<'a> {
         })?;
         let physical = counted(physical).map_err(failed)?;
         let (meter, task) = Meter::task(state);
-        let stream = execute_stream(physical.clone(), task).map_err(failed)?;
         // The store hands errors on in its own; the engine's is kept aside.
         let cause: Arc<Mutex<Option<DataFusionError>>> = Arc::default();
-        let (kept, target) = (cause.clone(), schema.clone());
-        let batches: Batches = stream
-            .and_then(move |batch| {
-                let batch = RecordBatch::try_new(target.clone(), batch.columns().to_vec());
-                async move { Ok(batch?) }
-            })
-            .map_err(move |error| {
+        let part = |partition| {
+            let (kept, target) = (cause.clone(), schema.clone());
+            let rows = physical.execute(partition, task.clone()).map_err(failed)?;
+            let rows = rows.map(move |batch| Ok(RecordBatch::try_new(target.clone(), batch?.columns().to_vec())?));
+            let rows = rows.map_err(move |error: DataFusionError| {
                 let text = error.to_string();
                 lock(&kept).get_or_insert(error);
                 text.into()
-            })
-            .boxed();
-        let staged = stage(batches).await;
+            });
+            Ok::<Batches, ModelError>(rows.boxed())
+        };
+        let parts = (0..physical.output_partitioning().partition_count()).map(part).collect::<Result<Vec<_>, _>>()?;
+        let staged = stage(parts).await;
         {
             let mut taken = lock(&self.taken);
             let taken = taken.entry(node.table.clone()).or_default();

@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn each_table_says_how_far_it_is() {
         let names = ["erp.orders", "erp.items", "scm.demand", "scm.<b>"].map(|name| name.parse::<TableName>().unwrap());
-        let ended = |name: &TableName, outcome| ModelRun { seconds: 1.25, ..ModelRun::new(name, outcome, "input changed".into()) };
+        let ended =
+            |name: &TableName, outcome| ModelRun { seconds: 1.25, ..ModelRun::new(name, outcome, "input changed".into()) };
         let run = LiveRun {
             run: RunId(12),
             pipeline: "nightly".into(),

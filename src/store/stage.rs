@@ -6,15 +6,19 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
-use tokio::task::JoinSet;
+use futures::stream::select_all;
 
 use crate::base::{RunId, TableName, failpoint};
 
 use super::cut::CONTENT;
 use super::file::FileWriter;
 use super::hash::{self, RowHasher};
+use super::incoming::{Files, side_by_side, workers};
 use super::place::Place;
-use super::{Batches, Staged, Store, StoreError, TableVersion, types};
+use super::{Batches, DataFile, Staged, Store, StoreError, TableVersion, types};
+
+/// Rows of a part up to this size do not get a file of their own.
+const FEW_BYTES: usize = 4 << 20;
 
 /// Hash of a set of rows: equal for equal rows in any order.
 ///
@@ -81,52 +85,51 @@ impl Store {
         Ok((content.text(&types::to_delta(&schema)), content.rows))
     }
 
-    /// Writes `batches` as the whole next content of `table`, visible to nobody yet.
-    ///
-    /// Types that a table cannot have are widened (`Int16` → `Int32`, views → plain); what cannot be kept without loss is an error that names the column.
+    /// [`Store::stage_parts`] of one part.
     pub async fn stage(
         &self,
         run: RunId,
         table: &TableName,
         schema: SchemaRef,
-        mut batches: Batches,
+        batches: Batches,
+        properties: BTreeMap<String, String>,
+    ) -> Result<Staged, StoreError> {
+        self.stage_parts(run, table, schema, vec![batches], properties).await
+    }
+
+    /// Writes `parts` as the whole next content of `table`, visible to nobody yet. Each part has files of its own, written side by side, so that rows which
+    /// lay together stay together; of several parts the small ones share a file.
+    ///
+    /// Types that a table cannot have are widened (`Int16` → `Int32`, views → plain); what cannot be kept without loss is an error that names the column.
+    pub async fn stage_parts(
+        &self,
+        run: RunId,
+        table: &TableName,
+        schema: SchemaRef,
+        parts: Vec<Batches>,
         properties: BTreeMap<String, String>,
     ) -> Result<Staged, StoreError> {
         let name = table.to_string();
         let schema = types::storable(&name, &schema)?;
         let schema_json = types::to_delta(&schema);
         let stem = format!("{}/s-{run}", Place::table_folder(table));
-        let folder = Arc::clone(&self.place.folder);
-        // In a task of its own, so that tables which are staged at the same time are made on several cores. Dropping the set ends the task.
-        let mut task = JoinSet::new();
-        let table = name.clone();
-        task.spawn(async move {
-            failpoint::hit("stage.file.before");
-            let mut writer = FileWriter::new(folder, &name, stem, schema.clone());
-            let mut content = Content::new(&schema);
-            while let Some(batch) = batches.next().await {
-                let batch = batch.map_err(|source| StoreError::Input { table: name.clone(), source })?;
-                let batch = types::by_position(&name, &batch, &schema)?;
-                content.add(&name, &batch)?;
-                writer.write(&batch).await?;
+        let files = Files { store: Arc::clone(&self.place.folder), table: name.clone(), stem, schema: schema.clone() };
+        failpoint::hit("stage.file.before");
+        let jobs: Vec<_> = spread(parts, workers()).into_iter().map(|rows| part(files.clone(), rows)).collect();
+        let parts = side_by_side(&name, jobs.len().max(1), jobs).await?;
+        let (mut content, mut written, mut shared) = (Content::new(&schema), Vec::new(), files.writer());
+        for part in parts {
+            content.rows += part.rows;
+            content.sum = content.sum.wrapping_add(part.sum);
+            written.extend(part.files);
+            for batch in &part.few {
+                shared.write(batch).await?;
             }
-            let files = writer.finish().await?;
-            failpoint::hit("stage.file.after");
-            Ok(Staged {
-                table: name,
-                content: content.text(&schema_json),
-                schema_json,
-                files,
-                rows: content.rows,
-                properties,
-                edit: None,
-            })
-        });
-        match task.join_next().await {
-            Some(Ok(staged)) => staged,
-            Some(Err(source)) => Err(StoreError::Task { table, source }),
-            None => Err(StoreError::Malformed { what: table }),
         }
+        written.extend(shared.finish().await?);
+        failpoint::hit("stage.file.after");
+        let (content, rows) = (content.text(&schema_json), content.rows);
+        Ok(Staged { table: name, content, schema_json, files: written, rows, properties, edit: None })
     }
 
     /// The rows of `version` as they are, with other properties; `None` where it is not known which rows these are.
@@ -143,6 +146,53 @@ impl Store {
             edit: None,
         }))
     }
+}
+
+/// A part of a table, written.
+struct Part {
+    rows: u64,
+    sum: u128,
+    files: Vec<DataFile>,
+    /// Its rows if they are too few for a file.
+    few: Vec<RecordBatch>,
+}
+
+/// Encodes the rows of a part; a task of its own, so that several are made on several cores.
+async fn part(files: Files, mut batches: Batches) -> Result<Part, StoreError> {
+    let (mut content, mut writer) = (Content::new(&files.schema), None::<FileWriter>);
+    let (mut few, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(|source| StoreError::Input { table: files.table.clone(), source })?;
+        let batch = types::by_position(&files.table, &batch, &files.schema)?;
+        content.add(&files.table, &batch)?;
+        if let Some(writer) = &mut writer {
+            writer.write(&batch).await?;
+            continue;
+        }
+        bytes += batch.get_array_memory_size();
+        few.push(batch);
+        if bytes > FEW_BYTES {
+            let writer = writer.insert(files.writer());
+            for batch in few.drain(..) {
+                writer.write(&batch).await?;
+            }
+        }
+    }
+    let files = match writer {
+        Some(writer) => writer.finish().await?,
+        None => Vec::new(),
+    };
+    Ok(Part { rows: content.rows, sum: content.sum, files, few })
+}
+
+/// At most `most` parts that have the rows of all.
+fn spread(parts: Vec<Batches>, most: usize) -> Vec<Batches> {
+    if parts.len() <= most {
+        return parts;
+    }
+    let mut groups: Vec<Vec<Batches>> = (0..most).map(|_| Vec::new()).collect();
+    parts.into_iter().enumerate().for_each(|(number, part)| groups[number % most].push(part));
+    groups.into_iter().map(|group| select_all(group).boxed()).collect()
 }
 
 #[cfg(test)]

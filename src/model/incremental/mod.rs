@@ -23,6 +23,7 @@ use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::physical_plan::{collect, execute_stream};
 use datafusion::scalar::ScalarValue;
+use futures::stream::select_all;
 use futures::{StreamExt, TryStreamExt};
 
 use self::local::{Locality, unit};
@@ -117,6 +118,19 @@ impl Job<'_> {
     /// Whether a person asked for it; contracts are kept up to date this way where it pays.
     fn is_asked(&self) -> bool {
         self.declared().is_some()
+    }
+
+    /// The node's plan, by the values of which rows will be replaced if a person asked for that: so neighbours lie in few files.
+    pub fn clustered(&self) -> Result<LogicalPlan, DataFusionError> {
+        let plan = self.planned.plan.clone();
+        let columns = match self.declared() {
+            Some(Incremental::Key) => self.builder.planner.key(self.node),
+            Some(Incremental::Interval { column, .. }) => vec![column.clone()],
+            None => return Ok(plan),
+        };
+        let places = columns.iter().map(|name| self.schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let order = places.iter().map(|at| Expr::from(plan.schema().qualified_field(*at)).sort(true, false)).collect::<Vec<_>>();
+        LogicalPlanBuilder::from(plan).sort(order)?.build()
     }
 
     fn way(&self, current: &TableVersion) -> Option<Way> {
@@ -300,7 +314,8 @@ impl Job<'_> {
             _ => restrict::restrict(&self.planned.state, plan.clone(), &columns, schema, values, from)?,
         };
         let context = self.builder.context;
-        let stage = |rows: Batches| {
+        let stage = |parts: Vec<Batches>| {
+            let rows = select_all(parts);
             let (filter, table) = (chosen.clone(), self.node.table.to_string());
             let rows = rows.and_then(move |batch| {
                 let kept = filter.holds(&table, &batch).map_err(Into::into);
@@ -311,7 +326,7 @@ impl Job<'_> {
             context.store.stage_replaced(context.run, replacement)
         };
         if values.is_empty() && from.is_none() {
-            return Ok(stage(futures::stream::empty().boxed()).await?);
+            return Ok(stage(vec![]).await?);
         }
         let _turn = self.builder.turns.read().await;
         match self.builder.execute(self.node, &self.planned.state, &plan, self.schema, stage).await {
