@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn each_table_says_how_far_it_is() {
-        let names = ["erp.orders", "erp.items", "scm.demand", "scm.<b>"].map(|name| name.parse::<TableName>().unwrap());
+        let names = [("erp", "orders"), ("erp", "items"), ("scm", "demand"), ("scm", "<b>")]
+            .map(|(schema, name)| TableName::new(schema, name));
         let ended =
             |name: &TableName, outcome| ModelRun { seconds: 1.25, ..ModelRun::new(name, outcome, "input changed".into()) };
         let run = LiveRun {

@@ -136,7 +136,8 @@ impl<'p> Bounds<'p> {
         let weights: Vec<i64> = weights.into_iter().step_by(step).collect();
         // by order: the lateness of its chain
         let late = |order: u32| {
-            let last = self.problem.lasts.of(order).iter().map(|last| self.alone[*last as usize].1).max()?;
+            let own_end = |at: &u32| self.problem.works[*at as usize].fixed.map_or(self.alone[*at as usize].1, |(_, end)| end);
+            let last = self.problem.lasts.of(order).iter().map(own_end).max()?;
             Some(i128::from(last.saturating_sub(orders[order as usize].due?).max(0)))
         };
         let late: Vec<i128> = (0..orders.len() as u32).map(|order| late(order).unwrap_or(0)).collect();

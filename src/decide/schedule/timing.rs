@@ -50,7 +50,7 @@ pub struct Work {
     pub interruptible: bool,
     /// Fixed: its start and end.
     pub fixed: Option<(i64, i64)>,
-    /// No other operation of its order follows.
+    /// It may be the last of its order to end.
     pub last: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct Problem<'s> {
     /// Limits by their earlier and by their later operation.
     pub limits_from: Rows<u32>,
     pub limits_to: Rows<u32>,
-    /// Last operations of each order.
+    /// Operations of each order that may be the last to end.
     pub lasts: Rows<u32>,
     /// Members of chains: one of a resource for each operation, then one for each unit that it needs; the item is the pool.
     pub members: Rows<u32>,
@@ -143,6 +143,9 @@ impl<'s> Problem<'s> {
         for (_, arc) in live() {
             works[arc.before as usize].last &= works[arc.before as usize].order != works[arc.after as usize].order;
         }
+        // what is fixed need not end last, whatever comes before it
+        let with_fixed: BTreeSet<u32> = works.iter().filter(|work| work.fixed.is_some()).map(|work| work.order).collect();
+        works.iter_mut().for_each(|work| work.last |= with_fixed.contains(&work.order));
         let lasts = sequence.iter().filter(|at| works[**at as usize].last).map(|at| (works[*at as usize].order, *at));
         let mut members = Vec::with_capacity(count);
         for at in 0..count as u32 {

@@ -507,8 +507,8 @@ impl<'p> State<'p> {
         }
         if work.last && time.end != old.end {
             let end = match problem.lasts.of(work.order) {
-                [_] => time.end,
-                lasts => lasts.iter().map(|last| self.times[*last as usize].end).fold(i64::MIN, i64::max),
+                [_] => self.own_end(operation),
+                lasts => lasts.iter().map(|last| self.own_end(*last)).fold(i64::MIN, i64::max),
             };
             self.set_order(work.order, end, true);
         }
