@@ -2,7 +2,8 @@
 
 Loopline's `schedule` runs once with each limit, reading its tables and writing its result included; CP-SAT runs once with the longest limit on the same
 number of workers, and what it had at the shorter ones is noted as it comes. With `--own 10` Loopline runs up to that limit only, and its last result
-stands for the longer ones: the same search goes on there and never gets worse. Every plan of Loopline is checked here, knowing nothing of how it was made.
+stands for the longer ones: the same search goes on there and never gets worse. On factories, where it finds no plan by itself, CP-SAT begins with the plan
+of a dispatching rule. Every plan of Loopline is checked here, knowing nothing of how it was made.
 Instances with known answers are read from the folder that LOOPLINE_BENCH_REFERENCE names; nothing here asserts a figure, they are for reading.
 """
 
@@ -272,8 +273,9 @@ def check(factory, rows, downtime):
             family, free = operation.family, end
 
 
-def cp_sat(factory, seconds):
-    """The objective after each limit (none: no solution yet) and the bound at the end. Times are in the greatest unit that they all are multiples of."""
+def cp_sat(factory, seconds, plan=()):
+    """The objective after each limit (none: no solution yet) and the bound at the end. Times are in the greatest unit that they all are multiples of.
+    `plan`: rows to begin with."""
     from ortools.sat.python import cp_model
 
     class Watch(cp_model.CpSolverSolutionCallback):
@@ -287,6 +289,13 @@ def cp_sat(factory, seconds):
     unit = math.gcd(*(value for o in factory.operations for value in (*o.choices.values(), o.release, o.due or 0)),
                     *(value for matrix in factory.setups.values() for value in matrix.values()),
                     *(value for windows in factory.calendars.values() for window in windows for value in window))
+    planned = {(row["order_id"], int(row["operation_no"])): (row["resource_id"], seconds_of(row["starts_at"]) // unit, seconds_of(row["ends_at"]) // unit)
+               for row in plan}
+
+    def hint(variable, value):
+        if planned and not isinstance(variable, int):
+            model.add_hint(variable, value)
+
     begun = time.perf_counter()  # building the model is part of the time, as reading tables is of Loopline's
     horizon = max(end for windows in factory.calendars.values() for _, end in windows) // unit
     if factory.objective == "makespan":
@@ -295,6 +304,9 @@ def cp_sat(factory, seconds):
     on, ends, previous = defaultdict(list), {}, {}
     for n, o in enumerate(factory.operations):
         start, end = model.new_int_var(o.release // unit, horizon, ""), model.new_int_var(0, horizon, "")
+        own_resource, own_start, own_end = planned.get((o.order, o.number), ("", 0, 0))
+        hint(start, own_start)
+        hint(end, own_end)
         literals = []
         for resource, duration in o.choices.items():
             duration //= unit
@@ -302,6 +314,8 @@ def cp_sat(factory, seconds):
             setups = factory.setups.get(resource)
             most = max(setups.values()) // unit if setups else 0
             size = model.new_int_var(duration, duration + most, "") if most else duration
+            hint(there, resource == own_resource)
+            hint(size, own_end - own_start if resource == own_resource else duration)
             interval = model.new_optional_interval_var(start, size, end, there, "")
             on[resource].append((n, start, end, size, duration, there, interval))
             literals.append(there)
@@ -318,6 +332,9 @@ def cp_sat(factory, seconds):
         model.add_no_overlap([member[-1] for member in members] + gaps)
         if setups := factory.setups.get(resource):
             arcs = [(0, 0, model.new_bool_var(""))]
+            places = [planned.get((factory.operations[n].order, factory.operations[n].number), ("", 0)) for n, *_ in members]
+            tour = [0, *sorted((i for i, place in enumerate(places, 1) if place[0] == resource), key=lambda i: places[i - 1][1]), 0]
+            steps_taken = set(zip(tour, tour[1:]))
             for i, (n, _, end, size, duration, there, _) in enumerate(members, 1):
                 first, none = model.new_bool_var(""), there.negated()
                 arcs += [(0, i, first), (i, 0, model.new_bool_var("")), (i, i, none)]
@@ -329,6 +346,9 @@ def cp_sat(factory, seconds):
                         spent = setups.get((factory.operations[n].family, factory.operations[m].family), 0) // unit
                         model.add(start >= end).only_enforce_if(literal)
                         model.add(after_size == after + spent).only_enforce_if(literal)
+            for i, j, literal in arcs:
+                if i != j or i == 0:
+                    hint(literal, (i, j) in steps_taken)
             model.add_circuit(arcs)
     if factory.objective == "makespan":
         makespan = model.new_int_var(0, horizon, "")
@@ -339,6 +359,7 @@ def cp_sat(factory, seconds):
         for o in {o.order: o for o in factory.operations}.values():
             tardiness = model.new_int_var(0, horizon, "")
             model.add(tardiness >= ends[o.order] - o.due // unit)
+            hint(tardiness, max(0, max((place[2] for (order, _), place in planned.items() if order == o.order), default=0) - o.due // unit))
             late.append(o.weight * tardiness)
         model.minimize(sum(late))
     solver, watch = cp_model.CpSolver(), Watch()
@@ -397,7 +418,10 @@ def tardiness(instances, seconds, peer):
     own, peers = [[] for _ in seconds], [[] for _ in seconds]
     for factory in instances:
         results = [result["objective"] for result in loopline(factory, seconds)]
-        values = cp_sat(factory, seconds)[0] if peer else [None for _ in seconds]
+        first = []
+        if peer:
+            loopline(factory, [0], keep=first)
+        values = cp_sat(factory, seconds, first)[0] if peer else [None for _ in seconds]
         print(f"  {factory.name}: weighted hours late " + ", ".join(f"{value / 3600:.1f}" for value in results)
               + ("; CP-SAT " + ", ".join("none" if value is None else f"{value / 3600:.1f}" for value in values) if peer else ""), flush=True)
         best = max(3600, min(value for value in [*results, *values] if value is not None))
@@ -446,7 +470,7 @@ def main():
     parser = argparse.ArgumentParser(prog="benches/run aps")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(cases))
     parser.add_argument("--seconds", default="1,10,60", help="limits, shortest first")
-    parser.add_argument("--own", type=float, default=OWN_MOST, help="Loopline's own longest limit")
+    parser.add_argument("--own", type=float, default=math.inf, help="Loopline's own longest limit")
     parser.add_argument("--peer", action="store_true", help="CP-SAT beside it")
     arguments = parser.parse_args()
     global OWN_MOST
