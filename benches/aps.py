@@ -426,7 +426,7 @@ def tardiness(instances, seconds, peer):
               + ("; CP-SAT " + ", ".join("none" if value is None else f"{value / 3600:.1f}" for value in values) if peer else ""), flush=True)
         best = max(3600, min(value for value in [*results, *values] if value is not None))
         for column, value in [*zip(own, results), *zip(peers, values)]:
-            column.append(None if value is None else 100 * (value - best) / best)
+            column.append(None if value is None else max(0, 100 * (value - best) / best))
     print("factories, mean distance to the best found: " + "  ".join(peer_mean(limit, column) for limit, column in zip(seconds, own)))
     if peer:
         print(f"factories, CP-SAT on {WORKERS} workers: " + "  ".join(peer_mean(limit, column) for limit, column in zip(seconds, peers)))
