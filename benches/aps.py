@@ -452,7 +452,7 @@ def repair(seconds):
         operation.planned = planned[operation.order, operation.number]
     machine = factory.operations[0].planned[0]
     for limit in (0, 1):
-        [result] = loopline(factory, [limit], [(machine, 5 * 86400, 7 * 86400)], "10 tardiness + stability")
+        [result] = loopline(factory, [limit], [(machine, 8 * 86400, 10 * 86400)], "10 tardiness + stability")
         print(f"repair of {len(factory.operations)} operations, limit {limit} s: took {result['took']:.2f} s, moved {result['moved']}, unscheduled {result['unscheduled']}")
 
 
