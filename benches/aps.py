@@ -209,8 +209,7 @@ def large(name, count, orders_a_day):
 
 def loopline(factory, seconds, downtime=(), objective=None, keep=None):
     """One result for each limit."""
-    longer = [limit for limit in seconds if limit > OWN_MOST]
-    seconds = [limit for limit in seconds if limit <= OWN_MOST]
+    asked, seconds = len(seconds), sorted({min(limit, OWN_MOST) for limit in seconds})
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         factory.write(folder, downtime)
@@ -225,7 +224,7 @@ def loopline(factory, seconds, downtime=(), objective=None, keep=None):
         if keep is not None:
             keep.extend(rows)
         results = [json.loads(line) for line in output.splitlines()]
-        return results + results[-1:] * len(longer)
+        return results + results[-1:] * (asked - len(results))
 
 
 def check(factory, rows, downtime):

@@ -216,14 +216,7 @@ pub(super) fn read_groups(
     let file = file.clone();
     let open = async move {
         let opened = Opened::new(&store, &table, &file, PageIndexPolicy::Skip).await?;
-        let (mut groups, mut start) = (Vec::new(), 0);
-        for group in opened.metadata.metadata().row_groups() {
-            let end = start + group.num_rows().unsigned_abs();
-            if wanted(group) {
-                groups.push(start..end);
-            }
-            start = end;
-        }
+        let groups = opened.groups(wanted);
         opened.read(schema, &joined(groups))
     };
     futures::stream::once(open).try_flatten().boxed()

@@ -245,4 +245,32 @@ mod tests {
             "table erp.items, column at: a timestamp without time zone cannot be stored; cast it to timestamp(6) with time zone";
         assert_eq!(refused.to_string(), text);
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn parts_have_files_of_their_own_unless_they_are_small() {
+        let bench = Bench::new().await;
+        let large = |start: i64| {
+            let ids = (start..start + 600_000).map(|id| (id, "x")).collect::<Vec<_>>();
+            orders(&ids)
+        };
+        let parts = [orders(&[(1, "a")]), large(10), orders(&[(2, "b")]), large(1_000_000), orders(&[(3, "c")])];
+        let stage = async |run, parts: Vec<Vec<RecordBatch>>| {
+            let schema = parts[0][0].schema();
+            let parts = parts.into_iter().map(stream).collect();
+            bench.store.stage_parts(RunId(run), &name("erp.items"), schema, parts, BTreeMap::new()).await.unwrap()
+        };
+        let apart = stage(1, parts.iter().map(|part| vec![part.clone()]).collect()).await;
+        let whole = stage(2, vec![parts.to_vec()]).await;
+        assert_eq!((&apart.content, apart.rows), (&whole.content, 1_200_003));
+        let few = stage(3, vec![vec![parts[0].clone()], vec![parts[2].clone()], vec![parts[4].clone()]]).await;
+        assert_eq!(few.files.iter().map(|file| file.rows).collect::<Vec<_>>(), [3]);
+        // two large parts of which each keeps to its range
+        let large = stage(4, vec![vec![parts[1].clone()], vec![parts[3].clone()]]).await;
+        let is_in = |file: &DataFile, least: i64| {
+            let stats: serde_json::Value = serde_json::from_str(file.stats.as_deref().unwrap()).unwrap();
+            let bound = |of: &str| stats[of]["id"].as_i64().unwrap();
+            bound("minValues") >= least && bound("maxValues") < least + 600_000
+        };
+        assert!(large.files.iter().all(|file| is_in(file, 10) || is_in(file, 1_000_000)), "{:?}", large.files);
+    }
 }
