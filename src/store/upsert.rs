@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
 use futures::stream::BoxStream;
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, try_join};
 use roaring::RoaringBitmap;
 
 use crate::base::TableName;
@@ -77,7 +77,6 @@ impl Upsert {
         let in_place = few.filter(|_| !self.widened && !self.deletion_vectors);
         let host = picked.as_ref().and_then(|_| self.host(in_place.is_some()));
         let touched = self.touched(in_place.map_or(&[], Vec::as_slice), host);
-        let mut written = self.images(!touched.is_empty(), picked.as_ref()).await?;
         let moved: Rows = match in_place {
             Some(pairs) => pairs.iter().filter(|pair| Some(pair.stored.0) == host).map(|pair| pair.read).collect(),
             None => self.diff.updated.clone(),
@@ -90,13 +89,15 @@ impl Upsert {
                 beside = self.stored.rows(touched.file, &(all - &touched.removed)).try_collect().await?;
             }
         }
-        written.remove.extend(touched.iter().map(|touched| self.stored.list[touched.file as usize].clone()));
-        written.add = match &picked {
+        let feeds = !touched.is_empty();
+        let remove = touched.iter().map(|touched| self.stored.list[touched.file as usize].clone()).collect();
+        let add = match &picked {
             Some(picked) => self.write_sorted(beside, picked, &new).await?,
             None => self.incoming.adopt(&new).await?,
         };
         let rewritten = touched.into_iter().filter(|touched| Some(touched.file) != host).collect();
-        written.add.extend(self.rewrite(rewritten, picked.as_ref()).await?);
+        let (rewritten, mut written) = try_join!(self.rewrite(rewritten, picked.as_ref()), self.images(feeds, picked.as_ref()))?;
+        (written.add, written.remove) = ([add, rewritten].concat(), remove);
         let used: BTreeSet<&str> = written.add.iter().map(|file| file.path.as_str()).collect();
         self.files.discard(self.incoming.staged().filter(|file| !used.contains(file.path.as_str()))).await;
         Ok(written)
@@ -257,7 +258,8 @@ impl Upsert {
                 .boxed(),
             );
         }
-        Ok(side_by_side(&self.files.table, workers(), jobs).await?.concat())
+        // One more than there are cores for: one of them is waiting for the disk to have a file.
+        Ok(side_by_side(&self.files.table, workers() + 1, jobs).await?.concat())
     }
 }
 

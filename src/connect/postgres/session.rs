@@ -1,14 +1,10 @@
 //! Connections.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Address;
 use super::failure::{failure, has_no_tls, is_tls, opening_failure};
@@ -107,7 +103,7 @@ async fn client(system: &System, address: &Address, has_secret: bool) -> Result<
     if mode == SslMode::Disable {
         return plain(system, address).await.map_err(fail);
     }
-    match tapped(system, address, Some(tls(system, address)?)).await {
+    match tapped(system, address, true).await {
         Ok(client) => Ok(client),
         Err(untrusted) if mode == SslMode::Prefer && is_tls(&untrusted) => match plain(system, address).await {
             Ok(client) => {
@@ -128,24 +124,20 @@ async fn client(system: &System, address: &Address, has_secret: bool) -> Result<
 
 async fn plain(system: &System, address: &Address) -> Result<(Client, Option<Tapped>), tokio_postgres::Error> {
     if address.config.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_))) {
-        return tapped(system, address, None).await;
+        return tapped(system, address, false).await;
     }
     let mut config = address.config.clone();
     let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
     Ok((drive(&system.name, client, connection), None))
 }
 
-async fn tapped(
-    system: &System,
-    address: &Address,
-    tls: Option<MakeRustlsConnect>,
-) -> Result<(Client, Option<Tapped>), tokio_postgres::Error> {
+async fn tapped(system: &System, address: &Address, encrypted: bool) -> Result<(Client, Option<Tapped>), tokio_postgres::Error> {
     let mut config = address.config.clone();
     config.ssl_mode(SslMode::Require);
-    if tls.is_none() {
+    if !encrypted {
         config.ssl_negotiation(SslNegotiation::Direct); // nothing is negotiated
     }
-    let tapped = Tapped { tls, copies: Copies::default() };
+    let tapped = Tapped { encrypted, copies: Copies::default() };
     let (client, connection) = config.connect(tapped.clone()).await?;
     Ok((drive(&system.name, client, connection), Some(tapped)))
 }
@@ -162,21 +154,4 @@ where
         }
     });
     client
-}
-
-/// TLS with the certificate authorities that this machine trusts.
-fn tls(system: &System, address: &Address) -> Result<MakeRustlsConnect, ConnectError> {
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    tracing::debug!(system = system.name, added, ignored, "trusted certificate authorities");
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|source| ConnectError::Tls {
-            system: system.name.clone(),
-            address: address.shown.clone(),
-            source: source.into(),
-        })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
 }

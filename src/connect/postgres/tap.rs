@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::channel::mpsc::{Receiver, Sender, channel};
 use futures::future::{BoxFuture, FutureExt};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
@@ -46,13 +48,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Line for T {}
 /// Makes lines with a tap. To the driver all of them are encrypted; those that are not need `sslnegotiation=direct`.
 #[derive(Clone)]
 pub(super) struct Tapped {
-    /// How the line is encrypted; `None` if it is not.
-    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) encrypted: bool,
     pub(super) copies: Copies,
 }
 
 pub(super) struct TapConnect {
-    tls: Option<<MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect>,
+    /// To whom the line is to be encrypted.
+    host: Option<String>,
     copies: Copies,
 }
 
@@ -62,8 +64,7 @@ impl MakeTlsConnect<Socket> for Tapped {
     type Error = Infallible;
 
     fn make_tls_connect(&mut self, host: &str) -> Result<TapConnect, Infallible> {
-        let make = |tls: &mut MakeRustlsConnect| MakeTlsConnect::<Socket>::make_tls_connect(tls, host);
-        Ok(TapConnect { tls: self.tls.as_mut().map(make).transpose()?, copies: self.copies.clone() })
+        Ok(TapConnect { host: self.encrypted.then(|| host.to_owned()), copies: self.copies.clone() })
     }
 }
 
@@ -73,10 +74,12 @@ impl TlsConnect<Socket> for TapConnect {
     type Future = BoxFuture<'static, io::Result<Tap>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        let Self { tls, copies } = self;
+        let Self { host, copies } = self;
         async move {
-            let (line, binding): (Box<dyn Line>, _) = match tls {
-                Some(tls) => {
+            let (line, binding): (Box<dyn Line>, _) = match host {
+                Some(host) => {
+                    // Only now: a server without encryption has said so before, and to read the authorities takes longer than to connect.
+                    let Ok(tls) = MakeTlsConnect::<Socket>::make_tls_connect(&mut trusted()?, &host);
                     let line = tls.connect(socket).await?;
                     let binding = line.channel_binding();
                     (Box::new(line), binding)
@@ -87,6 +90,17 @@ impl TlsConnect<Socket> for TapConnect {
         }
         .boxed()
     }
+}
+
+/// TLS with the certificate authorities that this machine trusts.
+fn trusted() -> io::Result<MakeRustlsConnect> {
+    let mut roots = RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    tracing::debug!(added, ignored, "trusted certificate authorities");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    Ok(MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 pub(super) struct Tap {
