@@ -1,5 +1,6 @@
 //! A Parquet file being written, row group by row group.
 
+use std::io;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -36,12 +37,17 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn begin(store: &Arc<dyn ObjectStore>, path: Path, schema: &SchemaRef) -> Result<Self, ParquetError> {
+    pub(super) fn begin(
+        store: &Arc<dyn ObjectStore>,
+        path: Path,
+        schema: &SchemaRef,
+        codec: io::Result<Codec>,
+    ) -> Result<Self, ParquetError> {
         let properties = WriterProperties::builder().set_created_by(concat!("loopline ", env!("CARGO_PKG_VERSION")).into());
         let options = ArrowWriterOptions::new().with_properties(properties.build());
         let (writer, _) = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)?.into_serialized_writer()?;
         let upload = BufWriter::with_capacity(store.clone(), path.clone(), PART_BYTES).with_max_concurrency(PARTS_AT_ONCE);
-        Ok(Self { path, schema: schema.clone(), writer, codec: Codec::new()?, upload })
+        Ok(Self { path, schema: schema.clone(), writer, codec: codec?, upload })
     }
 
     pub(super) fn descriptors(&self) -> Vec<ColumnDescPtr> {

@@ -200,7 +200,11 @@ mod tests {
         let mut opened = Opened::new(store, TABLE, file, PageIndexPolicy::Required).await.unwrap();
         let metadata = opened.metadata.metadata().clone();
         let mut pages = Vec::new();
-        for locations in &metadata.offset_index().unwrap()[0] {
+        for (column, locations) in metadata.row_group(0).columns().iter().zip(&metadata.offset_index().unwrap()[0]) {
+            if column.dictionary_page_offset().is_some() {
+                pages.push(Vec::new()); // none can be copied
+                continue;
+            }
             let range = |page: &PageLocation| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64;
             pages.push(opened.bytes(locations.page_locations().iter().map(range).collect()).await.unwrap());
         }

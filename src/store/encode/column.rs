@@ -27,6 +27,9 @@ const PAGE_BYTES: usize = 1 << 20;
 const TEXT_PAGE_ROWS: usize = 1 << 10;
 const TEXT_PAGE_BYTES: usize = 32 << 10;
 
+/// Pages become about a tenth larger than by the level of what is written once.
+const FAST_LEVEL: i32 = -3;
+
 /// Compresses pages; its working memory is kept from one to the next.
 pub(in crate::store) struct Codec {
     compressor: zstd::bulk::Compressor<'static>,
@@ -35,7 +38,15 @@ pub(in crate::store) struct Codec {
 
 impl Codec {
     pub(in crate::store) fn new() -> io::Result<Self> {
-        let level = ZstdLevel::default().compression_level();
+        Self::of_level(ZstdLevel::default().compression_level())
+    }
+
+    /// For pages of which a few rows change, and may change again: less small, and sooner done.
+    pub(in crate::store) fn fast() -> io::Result<Self> {
+        Self::of_level(FAST_LEVEL)
+    }
+
+    fn of_level(level: i32) -> io::Result<Self> {
         Ok(Self { compressor: zstd::bulk::Compressor::new(level)?, buffer: Vec::new() })
     }
 

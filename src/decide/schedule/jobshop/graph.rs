@@ -46,6 +46,10 @@ pub(super) struct Graph<'i> {
     /// Operations, then a sentinel for each job, then one for each machine.
     nodes: Vec<Node>,
     choice: Vec<u32>,
+    /// By machine, when its work would end if it were never idle.
+    loads: Vec<i32>,
+    /// No operation is to go to another machine whose load would exceed this.
+    pub(super) load_max: i32,
     order: Vec<u32>,
     /// Place in `order`.
     place: Vec<u32>,
@@ -80,9 +84,19 @@ impl<'i> Graph<'i> {
         }
         let places = vec![0; operations];
         let marks = vec![false; nodes.len()];
-        let (front, back) = (Vec::with_capacity(operations), Vec::with_capacity(operations));
-        let mut graph =
-            Self { instance, nodes, choice: Vec::new(), order: Vec::new(), place: places, makespan: 0, marks, front, back };
+        let mut graph = Self {
+            instance,
+            nodes,
+            choice: Vec::new(),
+            loads: Vec::new(),
+            load_max: i32::MAX,
+            order: Vec::new(),
+            place: places,
+            makespan: 0,
+            marks,
+            front: Vec::with_capacity(operations),
+            back: Vec::with_capacity(operations),
+        };
         graph.load(plan);
         graph
     }
@@ -90,6 +104,7 @@ impl<'i> Graph<'i> {
     /// Replaces the schedule. The plan's order keeps the order of every job.
     pub(super) fn load(&mut self, plan: &Plan) {
         self.choice.clone_from(&plan.choice);
+        self.loads.clone_from(&self.instance.available);
         self.order.clone_from(&plan.order);
         for machine in 0..self.instance.machines() as u32 {
             let sentinel = self.machine_sentinel(machine);
@@ -123,6 +138,11 @@ impl<'i> Graph<'i> {
 
     pub(super) fn choice(&self, operation: u32) -> u32 {
         self.choice[operation as usize]
+    }
+
+    /// Whether a machine may take an operation that needs it so long.
+    pub(super) fn has_room(&self, machine: u32, duration: i32) -> bool {
+        self.loads[machine as usize] + duration <= self.load_max
     }
 
     pub(super) fn is_operation(&self, node: u32) -> bool {
@@ -183,7 +203,8 @@ impl<'i> Graph<'i> {
     }
 
     fn unlink(&mut self, operation: u32) {
-        let Node { machine_before, machine_after, .. } = *self.node(operation);
+        let Node { machine_before, machine_after, machine, duration, .. } = *self.node(operation);
+        self.loads[machine as usize] -= duration;
         self.nodes[machine_before as usize].machine_after = machine_after;
         self.nodes[machine_after as usize].machine_before = machine_before;
     }
@@ -197,6 +218,7 @@ impl<'i> Graph<'i> {
         (node.machine_before, node.machine_after) = (after, next);
         (node.duration, node.machine) = (chosen.duration, chosen.machine);
         self.choice[operation as usize] = choice;
+        self.loads[chosen.machine as usize] += chosen.duration;
     }
 
     /// Brings an operation with new neighbours to its place in the order: between those before and those behind it. Gives the first and the last

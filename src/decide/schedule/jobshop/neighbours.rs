@@ -5,7 +5,8 @@
 //! local search with shifting bottleneck for job shop scheduling", 1998). To another machine an operation moves between any two operations where no
 //! cycle can arise (Mastrolilli and Gambardella, "Effective neighbourhood functions for the flexible job shop problem", 2000).
 //!
-//! An estimate is of the longest path through the operations that moved: exact or too long where the move goes to another machine.
+//! An estimate is of the longest path through the operations that moved: exact or too long where the move goes to another machine, and then also of
+//! the one through the next operation of the machine that is left.
 
 use super::graph::{Graph, Move};
 use super::problem::Instance;
@@ -205,13 +206,21 @@ fn elsewhere<'p>(
 ) {
     let own = graph.choice(operation);
     let node = graph.node(operation);
+    let left = left_behind(graph, operation);
+    if left > watch.limit {
+        return;
+    }
     let ready = graph.node(node.job_before).head();
     let next_end = graph.node(node.job_after).end;
     let next_end = if graph.is_operation(node.job_after) { next_end } else { i32::MAX };
     for choice in instance.choices_of(operation) {
         let chosen = instance.choice(choice);
         let shortest = step.job_end + chosen.duration + step.job_rest;
-        if choice == own || chosen.machine == step.machine || shortest > watch.limit {
+        if choice == own
+            || chosen.machine == step.machine
+            || shortest > watch.limit
+            || !graph.has_room(chosen.machine, chosen.duration)
+        {
             continue;
         }
         let mut before = graph.machine_sentinel(chosen.machine);
@@ -223,7 +232,8 @@ fn elsewhere<'p>(
                 break;
             }
             if after != node.job_before && (second.end > ready || !graph.is_operation(after)) {
-                let estimate = first.end.max(step.job_end) + chosen.duration + second.rest.max(step.job_rest);
+                let through = first.end.max(step.job_end) + chosen.duration + second.rest.max(step.job_rest);
+                let estimate = through.max(left);
                 if estimate < best.0 || estimate == best.0 && best.1.is_none() {
                     best = (estimate, Some(before));
                 }
@@ -237,4 +247,14 @@ fn elsewhere<'p>(
             watch.offer(Candidate { to: Move { operation, choice, after }, estimate, passed: &[], later: true });
         }
     }
+}
+
+/// The longest path through what follows on the machine once the operation is gone.
+fn left_behind(graph: &Graph<'_>, operation: u32) -> i32 {
+    let node = graph.node(operation);
+    if !graph.is_operation(node.machine_after) {
+        return 0;
+    }
+    let next = graph.node(node.machine_after);
+    graph.node(node.machine_before).end.max(graph.node(next.job_before).end) + next.rest
 }

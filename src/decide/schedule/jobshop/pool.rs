@@ -9,12 +9,11 @@ const FIRST_SIZE: usize = 8;
 
 const SIZE_MAX: usize = 64;
 
-/// Two plans are alike if fewer operations than these differ in their choice or in what is before them on the machine.
-const NEAR_PERCENT: usize = 15;
-
 #[derive(Debug)]
 pub(super) struct Pool {
     plans: Vec<Plan>,
+    /// Makespan of the best plan that was ever offered.
+    pub(super) best: i32,
     size: usize,
     /// Plans in a row that were not taken.
     refused: usize,
@@ -24,12 +23,13 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new() -> Self {
-        Self { plans: Vec::new(), size: FIRST_SIZE, refused: 0, again: false }
+        Self { plans: Vec::new(), best: i32::MAX, size: FIRST_SIZE, refused: 0, again: false }
     }
 
     /// Takes a plan in: best first, none twice, none as bad as the worst of a full pool. A pool that takes nothing any more is given up for a
     /// larger one.
     pub(super) fn offer(&mut self, instance: &Instance, plan: Plan) {
+        self.best = self.best.min(plan.makespan);
         if self.take(instance, plan) {
             self.refused = 0;
         } else {
@@ -45,7 +45,7 @@ impl Pool {
         if self.plans.len() == self.size && self.plans.last().is_some_and(|worst| worst.makespan <= plan.makespan) {
             return false;
         }
-        let near = (instance.operations() * NEAR_PERCENT / 100).max(1);
+        let near = (instance.operations() * instance.search.near_percent / 100).max(1);
         let before = machine_before(instance, &plan);
         let like = |other: &Plan| machine_before(instance, other).iter().zip(&before).filter(|(a, b)| a != b).count() < near;
         if let Some(same) = self.plans.iter().position(like) {

@@ -28,8 +28,18 @@ pub(super) struct Instance {
     scale: i64,
     /// More than one choice somewhere.
     pub(super) flexible: bool,
-    /// For how many steps a move is forbidden, at least: found by trial, as all such numbers.
+    pub(super) search: Search,
+}
+
+/// How to search a kind of shop: numbers found by trial.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search {
+    /// For how many steps a move is forbidden, at least.
     pub(super) tenure: u32,
+    /// Steps without a better plan after which a run ends.
+    pub(super) patience: u32,
+    /// Two plans are alike if a smaller part of all operations differs in its choice or in what is before it on the machine.
+    pub(super) near_percent: usize,
 }
 
 impl Instance {
@@ -56,7 +66,12 @@ impl Instance {
             origin,
             scale,
             flexible,
-            tenure: if flexible { 9 } else { 5 + (problem.release.len() / problem.available.len().max(1)) as u32 },
+            search: if flexible {
+                Search { tenure: 9, patience: 700, near_percent: 5 }
+            } else {
+                let tenure = 5 + (problem.release.len() / problem.available.len().max(1)) as u32;
+                Search { tenure, patience: 4_000, near_percent: 15 }
+            },
         }
     }
 

@@ -8,8 +8,8 @@ use super::rng::Rng;
 
 const TABU_BITS: u32 = 13;
 
-/// Steps without a better plan after which a run ends.
-const PATIENCE: u32 = 4000;
+/// By how much of the best makespan all machines are to be loaded less, at most.
+const SPREAD_PERMILLE: i64 = 15;
 
 /// A move is forbidden up to so many steps longer than the least.
 const TENURE_RANDOM: u32 = 5;
@@ -84,7 +84,7 @@ impl<'i> Walk<'i> {
             if self.best.makespan <= bound {
                 return;
             }
-            if self.step - self.improved >= PATIENCE || !self.advance() {
+            if self.step - self.improved >= self.instance.search.patience || !self.advance() {
                 self.restart(pool);
             }
         }
@@ -92,6 +92,12 @@ impl<'i> Walk<'i> {
 
     fn restart(&mut self, pool: &Pool) {
         let next = pool.next(self.instance, &mut self.rng);
+        if self.instance.flexible {
+            // With a machine that is loaded for as long as the best plan takes, no plan is better, and with all of them loaded a little less one is
+            // easier to find.
+            let spread = u32::try_from(i64::from(pool.best) * SPREAD_PERMILLE / 1_000).unwrap_or(0);
+            self.graph.load_max = pool.best - 1 - self.rng.below(1 + spread) as i32;
+        }
         self.graph.load(&next);
         self.found.push(std::mem::replace(&mut self.best, next));
         self.best.makespan = self.graph.makespan();
@@ -125,7 +131,7 @@ impl<'i> Walk<'i> {
         });
         let Some(candidate) = chosen.drawn.or(any.drawn) else { return false };
         let Move { operation, .. } = candidate.to;
-        let until = *step + instance.tenure + rng.below(TENURE_RANDOM);
+        let until = *step + instance.search.tenure + rng.below(TENURE_RANDOM);
         if candidate.passed.is_empty() {
             tabu.forbid(operation, u32::MAX - graph.choice(operation), until);
         }
