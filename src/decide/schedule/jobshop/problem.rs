@@ -67,7 +67,7 @@ impl Instance {
             scale,
             flexible,
             search: if flexible {
-                Search { tenure: 9, patience: 700, near_percent: 5 }
+                Search { tenure: 9, patience: 700, near_percent: 3 }
             } else {
                 let tenure = 5 + (problem.release.len() / problem.available.len().max(1)) as u32;
                 Search { tenure, patience: 4_000, near_percent: 15 }
