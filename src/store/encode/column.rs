@@ -27,7 +27,7 @@ const PAGE_BYTES: usize = 1 << 20;
 const TEXT_PAGE_ROWS: usize = 1 << 10;
 const TEXT_PAGE_BYTES: usize = 32 << 10;
 
-/// Pages become about a tenth larger than by the level of what is written once.
+/// A table with every page of three of its sixteen columns written anew became 3 % larger by it.
 const FAST_LEVEL: i32 = -3;
 
 /// Compresses pages; its working memory is kept from one to the next.
