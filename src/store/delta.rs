@@ -4,7 +4,7 @@
 //! computed from and is never rebased: a conflict is an error, and the caller computes again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use chrono::Utc;
@@ -45,6 +45,16 @@ const WRITER_FEATURES: [&str; 4] = ["appendOnly", "invariants", "changeDataFeed"
 pub(super) struct Loaded {
     pub(super) version: TableVersion,
     state: DeltaTableState,
+    /// The last number that each writer committed, of those that were asked for or committed here: to find one, the log is read.
+    numbers: Mutex<Numbers>,
+}
+
+type Numbers = HashMap<String, Option<i64>>;
+
+impl Loaded {
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Snapshots that were loaded before.
@@ -91,7 +101,7 @@ impl Store {
         }
         let log = self.place.log(table)?;
         let state = DeltaTableState::try_new(&log, None).await.map_err(|e| delta_error(table, "cannot read its log", e))?;
-        self.keep(table, state).map(Some)
+        self.keep(table, state, Numbers::new()).map(Some)
     }
 
     pub(super) async fn load_at(&self, table: &TableName, version: u64) -> Result<TableVersion, StoreError> {
@@ -119,6 +129,16 @@ impl Store {
 
     /// The last number that `app` committed in this table.
     pub(super) async fn txn(&self, loaded: &Loaded, app: &str) -> Result<Option<i64>, StoreError> {
+        let known = loaded.numbers().get(app).copied();
+        if let Some(number) = known {
+            return Ok(number);
+        }
+        let number = self.read_txn(loaded, app).await?;
+        loaded.numbers().insert(app.to_owned(), number);
+        Ok(number)
+    }
+
+    async fn read_txn(&self, loaded: &Loaded, app: &str) -> Result<Option<i64>, StoreError> {
         let table = &loaded.version.table;
         let failed = |e: DeltaTableError| delta_error(table, "cannot read its transactions", e);
         let log = self.place.log(table)?;
@@ -184,12 +204,14 @@ impl Store {
             at.state = Some(state.clone());
             checkpoints::create_checkpoint(&at, None).await.map_err(failed)?;
         }
-        self.keep(table, state)?;
+        let mut numbers = commit.base.as_ref().map(|base| base.numbers().clone()).unwrap_or_default();
+        numbers.insert(commit.txn.0, Some(commit.txn.1));
+        self.keep(table, state, numbers)?;
         Ok(())
     }
 
-    fn keep(&self, table: &TableName, state: DeltaTableState) -> Result<Arc<Loaded>, StoreError> {
-        let loaded = Arc::new(Loaded { version: table_version(table, &state)?, state });
+    fn keep(&self, table: &TableName, state: DeltaTableState, numbers: Numbers) -> Result<Arc<Loaded>, StoreError> {
+        let loaded = Arc::new(Loaded { version: table_version(table, &state)?, state, numbers: Mutex::new(numbers) });
         self.cache().latest.insert(table.clone(), loaded.clone());
         Ok(loaded)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, SchemaRef};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -15,9 +15,10 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::reader::{ChunkReader, Length};
 use roaring::RoaringTreemap;
 
-use super::encode::{self, Codec, Column, GROUP_ROWS};
+use super::encode::{self, Column, GROUP_ROWS};
 use super::output::Output;
 use super::{DataFile, StoreError, stats, types};
 
@@ -123,7 +124,7 @@ impl FileWriter {
     /// `sample`: first rows of the file.
     fn begin(&self, sample: &RecordBatch) -> Result<Open, StoreError> {
         let path = unique(&self.stem);
-        let output = Output::begin(&self.store, path.clone(), &self.schema, Codec::new())
+        let output = Output::begin(&self.store, path.clone(), &self.schema)
             .map_err(|source| parquet_error(&self.table, &path, "begin it", source))?;
         let with_dictionary = encode::dictionaries_for(sample);
         let columns = output.columns(&with_dictionary);
@@ -369,6 +370,40 @@ struct FileReader {
 
 pub(super) fn external(error: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(error))
+}
+
+/// A part of a file that was read, at its place in the file.
+pub(super) struct FilePart {
+    pub(super) start: u64,
+    pub(super) bytes: Bytes,
+}
+
+impl FilePart {
+    fn after(&self, position: u64) -> Result<Bytes, ParquetError> {
+        let skipped = position.checked_sub(self.start).filter(|skipped| *skipped <= self.bytes.len() as u64);
+        let skipped = skipped.ok_or_else(|| ParquetError::EOF(format!("byte {position} is not in the column")))?;
+        Ok(self.bytes.slice(skipped as usize..))
+    }
+}
+
+impl Length for FilePart {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for FilePart {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.after(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let rest = self.after(start)?;
+        let cut = || ParquetError::EOF(format!("{length} bytes from byte {start} are not in the column"));
+        if length <= rest.len() { Ok(rest.slice(..length)) } else { Err(cut()) }
+    }
 }
 
 impl AsyncFileReader for FileReader {

@@ -13,16 +13,14 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
-use parquet::file::writer::SerializedRowGroupWriter;
 use roaring::RoaringTreemap;
 
-use super::encode::{self, Codec, Column};
-use super::file::{Opened, columns_with_nan, parquet_error, unique};
-use super::output::{Chunk, Output, append};
+use super::encode::{self, Chunk, Column, PAGE_ROWS};
+use super::file::{FilePart, Opened, columns_with_nan, parquet_error, unique};
+use super::output::Output;
 use super::splice::splice;
 use super::{DataFile, StoreError, types};
 
@@ -60,7 +58,7 @@ pub(super) async fn edit(
     }
     let path = unique(stem);
     let failed = |source| parquet_error(table, &path, "write it", source);
-    let mut output = Output::begin(store, path.clone(), schema, Codec::fast()).map_err(failed)?;
+    let mut output = Output::begin(store, path.clone(), schema).map_err(failed)?;
     let with_dictionary = encode::dictionaries_like(schema, old.metadata.metadata());
     let mut start = 0;
     for group in 0..old.metadata.metadata().num_row_groups() {
@@ -74,9 +72,8 @@ pub(super) async fn edit(
         let ranges =
             metadata.columns().iter().map(|chunk| chunk.byte_range()).map(|(from, length)| from..from + length).collect();
         let chunks = old.bytes(ranges).await?;
-        output.expect(chunks.iter().map(Bytes::len).sum());
-        rewrite(&mut output, &old, group, &chunks, schema, &with_dictionary, &piece)?;
-        output.upload().await.map_err(failed)?;
+        let chunks = rewrite(&mut output, &old, group, &chunks, schema, &with_dictionary, &piece)?;
+        output.add(chunks).await.map_err(failed)?;
     }
     let mut with_nan = columns_with_nan(&edit.rows, &[]);
     with_nan.extend(unbounded(schema, file));
@@ -153,13 +150,12 @@ impl Piece {
         Ok(make_array(values.freeze()))
     }
 
-    /// The values of a column afterwards; `None` if they are the old ones.
-    fn values(&self, column: usize, old: &ArrayRef) -> Result<Option<ArrayRef>, ParquetError> {
-        let is_same = || Ok::<_, ParquetError>(take(old, &self.replaced, None)?.as_ref() == self.rows.column(column).as_ref());
-        if self.removed.is_empty() && (self.replaced.is_empty() || is_same()?) {
-            return Ok(None);
+    /// Whether a column, whose values are `old`, gets other ones.
+    fn changes_values(&self, column: usize, old: &ArrayRef) -> Result<bool, ParquetError> {
+        if !self.removed.is_empty() || self.replaced.is_empty() {
+            return Ok(!self.removed.is_empty());
         }
-        self.values_of(column, old, 0..self.count).map(Some)
+        Ok(take(old, &self.replaced, None)?.as_ref() != self.rows.column(column).as_ref())
     }
 }
 
@@ -169,7 +165,7 @@ fn within(positions: &[u64], rows: &Range<usize>) -> Range<usize> {
     before(rows.start)..before(rows.end)
 }
 
-/// Writes one row group; `chunks`: the columns of the old one.
+/// What becomes of one row group; `chunks`: the columns of the old one.
 fn rewrite(
     output: &mut Output,
     old: &Opened,
@@ -178,25 +174,26 @@ fn rewrite(
     schema: &SchemaRef,
     with_dictionary: &[bool],
     piece: &Piece,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Chunk>, StoreError> {
     let path = output.path.clone();
     let failed = |source| parquet_error(&old.table, &path, "write it", source);
-    let descriptors = output.descriptors();
-    let (mut written, codec) = output.group().map_err(failed)?;
-    for (column, descriptor) in descriptors.into_iter().enumerate() {
-        let metadata = old.metadata.metadata().row_group(group);
+    let metadata = old.metadata.metadata().row_group(group);
+    let mut written = Vec::new();
+    for (column, descriptor) in output.descriptors().into_iter().enumerate() {
+        let codec = &mut output.codec;
         let leaf = metadata.columns().iter().position(|chunk| chunk.column_path() == descriptor.path());
+        let copy = |leaf: usize| copy(old, group, leaf, &chunks[leaf]);
         // What another program wrote in another form is encoded anew.
         let copied = leaf.filter(|leaf| metadata.column(*leaf).column_descr() == descriptor.as_ref());
-        if let (Some(leaf), true) = (copied, piece.keeps(column)) {
-            copy(old, group, leaf, &chunks[leaf], &mut written).map_err(failed)?;
+        if let Some(chunk) = copied.filter(|_| piece.keeps(column)).and_then(copy) {
+            written.push(chunk);
             continue;
         }
         let field = schema.field(column);
         if let (Some(leaf), false, true) = (copied, with_dictionary[column], piece.old.is_some() || !piece.removed.is_empty()) {
             let mut anew = Column::new(descriptor.clone(), false);
             if splice(old, (group, leaf), &chunks[leaf], (column, field), piece, &mut anew, codec)? {
-                append(anew, codec, &mut written).map_err(failed)?;
+                written.push(anew.close(codec).map_err(failed)?);
                 continue;
             }
         }
@@ -204,36 +201,32 @@ fn rewrite(
             Some(leaf) => decode(old, group, leaf, &chunks[leaf], field)?,
             None => new_null_array(field.data_type(), metadata.num_rows() as usize),
         };
-        match (piece.values(column, &values).map_err(failed)?, copied) {
-            (None, Some(leaf)) => copy(old, group, leaf, &chunks[leaf], &mut written).map_err(failed)?,
-            (changed, _) => {
-                let mut column = Column::new(descriptor, with_dictionary[column]);
-                column.write(&changed.unwrap_or(values), codec).map_err(failed)?;
-                append(column, codec, &mut written).map_err(failed)?;
-            }
+        let changes = piece.changes_values(column, &values).map_err(failed)?;
+        if let Some(chunk) = copied.filter(|_| !changes).and_then(copy) {
+            written.push(chunk);
+            continue;
         }
+        let mut anew = Column::new(descriptor, with_dictionary[column]);
+        for start in (0..values.len()).step_by(PAGE_ROWS) {
+            let rows = start..values.len().min(start + PAGE_ROWS);
+            let old = values.slice(start, rows.len());
+            let new = if changes { piece.values_of(column, &old, rows).map_err(failed)? } else { old };
+            anew.write(&new, codec).map_err(failed)?;
+        }
+        written.push(anew.close(codec).map_err(failed)?);
     }
-    written.close().map_err(failed)?;
-    Ok(())
+    Ok(written)
 }
 
-type GroupWriter<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
-
-/// Copies a column of a row group as it is.
-fn copy(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, output: &mut GroupWriter) -> Result<(), ParquetError> {
+/// A column of a row group as it is. `None`: it is not known where its pages are.
+fn copy(old: &Opened, group: usize, leaf: usize, bytes: &Bytes) -> Option<Chunk> {
     let metadata = old.metadata.metadata();
-    let chunk = metadata.row_group(group).column(leaf).clone();
-    let column_index = metadata.column_index().map(|index| index[group][leaf].clone());
-    let close = ColumnCloseResult {
-        bytes_written: bytes.len() as u64,
-        rows_written: metadata.row_group(group).num_rows().unsigned_abs(),
-        column_index: column_index.filter(|index| !matches!(index, ColumnIndexMetaData::NONE)),
-        offset_index: metadata.offset_index().map(|index| index[group][leaf].clone()),
-        bloom_filter: None,
-        metadata: chunk,
-    };
-    let (start, _) = close.metadata.byte_range();
-    output.append_column(&Chunk { start, bytes: bytes.clone() }, close)
+    Some(Chunk {
+        bytes: vec![bytes.clone()],
+        metadata: metadata.row_group(group).column(leaf).clone(),
+        column_index: metadata.column_index().map_or(ColumnIndexMetaData::NONE, |index| index[group][leaf].clone()),
+        offset_index: metadata.offset_index()?.get(group)?.get(leaf)?.clone(),
+    })
 }
 
 /// All values of a column of a row group.
@@ -241,7 +234,7 @@ fn decode(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, field: &Field)
     let metadata = old.metadata.metadata().row_group(group);
     let (start, _) = metadata.column(leaf).byte_range();
     let read = || {
-        let chunk = Chunk { start, bytes: bytes.clone() };
+        let chunk = FilePart { start, bytes: bytes.clone() };
         let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(chunk, old.metadata.clone())
             .with_projection(ProjectionMask::leaves(old.metadata.parquet_schema(), [leaf]))
             .with_row_groups(vec![group])

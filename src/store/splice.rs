@@ -14,8 +14,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::PageLocation;
 
 use super::encode::{Bounds, Codec, Column, PageFacts};
-use super::file::Opened;
-use super::output::Chunk;
+use super::file::{FilePart, Opened};
 use super::rewrite::Piece;
 use super::{StoreError, types};
 
@@ -134,7 +133,7 @@ fn decode(
     let read = || {
         let (start, _) = metadata.column(leaf).byte_range();
         let batches =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(Chunk { start, bytes: chunk.clone() }, old.metadata.clone())
+            ParquetRecordBatchReaderBuilder::new_with_metadata(FilePart { start, bytes: chunk.clone() }, old.metadata.clone())
                 .with_projection(ProjectionMask::leaves(old.metadata.parquet_schema(), [leaf]))
                 .with_row_groups(vec![group])
                 .with_row_selection(RowSelection::from_consecutive_ranges(rows.iter().cloned(), total))
@@ -200,11 +199,7 @@ mod tests {
         let mut opened = Opened::new(store, TABLE, file, PageIndexPolicy::Required).await.unwrap();
         let metadata = opened.metadata.metadata().clone();
         let mut pages = Vec::new();
-        for (column, locations) in metadata.row_group(0).columns().iter().zip(&metadata.offset_index().unwrap()[0]) {
-            if column.dictionary_page_offset().is_some() {
-                pages.push(Vec::new()); // none can be copied
-                continue;
-            }
+        for locations in &metadata.offset_index().unwrap()[0] {
             let range = |page: &PageLocation| page.offset as u64..page.offset as u64 + page.compressed_page_size as u64;
             pages.push(opened.bytes(locations.page_locations().iter().map(range).collect()).await.unwrap());
         }

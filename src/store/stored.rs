@@ -61,6 +61,34 @@ pub(super) fn half(key: u128) -> u64 {
     (key >> 64) as u64
 }
 
+/// Keys that are looked for among many: of those that are none of them, most are told apart by one of these bits.
+struct Sought {
+    bits: Vec<u64>,
+    keys: KeySet,
+}
+
+impl Sought {
+    const BITS_A_KEY: usize = 16;
+
+    fn new(keys: KeySet) -> Self {
+        let mut bits = vec![0; (keys.len() * Self::BITS_A_KEY).div_ceil(64).next_power_of_two()];
+        for key in &keys {
+            let (word, bit) = Self::place(*key, bits.len());
+            bits[word] |= bit;
+        }
+        Self { bits, keys }
+    }
+
+    fn place(key: u64, words: usize) -> (usize, u64) {
+        ((key >> 6) as usize & (words - 1), 1 << (key & 63))
+    }
+
+    fn contains(&self, key: u64) -> bool {
+        let (word, bit) = Self::place(key, self.bits.len());
+        self.bits[word] & bit != 0 && self.keys.contains(&key)
+    }
+}
+
 /// Files of a table, and what is asked of them.
 pub(super) struct Stored {
     pub(super) files: Files,
@@ -126,7 +154,7 @@ impl Stored {
             _ => keys.as_ref().is_none_or(|keys| keys.may_be_in(&self.list[*file])),
         };
         let candidates: Vec<usize> = (0..self.list.len()).filter(may_hold).collect();
-        let (wanted, keys) = (Arc::new(wanted), Arc::new(keys));
+        let (wanted, keys) = (Arc::new(Sought::new(wanted)), Arc::new(keys));
         let probe = |file: usize| {
             let (stored, wanted, keys, join) = (self.clone(), wanted.clone(), keys.clone(), join.clone());
             async move { stored.probe_file(file as u32, &keys, &wanted, &join).await }
@@ -167,7 +195,7 @@ impl Stored {
         self: &Arc<Self>,
         file: u32,
         keys: &Arc<Option<Wanted>>,
-        wanted: &KeySet,
+        wanted: &Sought,
         join: &Mutex<Join>,
     ) -> Result<(), StoreError> {
         let (stored, keys) = (self.clone(), keys.clone());
@@ -182,7 +210,7 @@ impl Stored {
             let keys = self.keyed.key_hashes(&located.rows)?;
             let expected = self.expected(&located.rows, &keys)?;
             for (row, key) in keys.into_iter().enumerate() {
-                if expected[row] || wanted.contains(&half(key)) {
+                if expected[row] || wanted.contains(half(key)) {
                     positions.insert(located.positions[row] as u32);
                     found.push((key, expected[row]));
                 }

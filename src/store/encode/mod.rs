@@ -15,12 +15,12 @@ use arrow::datatypes::{DataType, Schema};
 use parquet::file::metadata::ParquetMetaData;
 
 pub(super) use self::bounds::Bounds;
-pub(super) use self::column::{Codec, Column, PageFacts};
+pub(super) use self::column::{Chunk, Codec, Column, PageFacts};
 
 /// Rows of a row group at most: what a rewrite copies or encodes anew as one piece.
 pub(super) const GROUP_ROWS: usize = 128 << 10;
 /// Rows of a page at most: what a look-up of single rows decodes for one of them.
-const PAGE_ROWS: usize = 8 << 10;
+pub(super) const PAGE_ROWS: usize = 8 << 10;
 /// Rows by which it is decided whether a dictionary pays.
 const SAMPLE_ROWS: usize = 4 << 10;
 /// Fewer say nothing: the dictionary is tried, and given up where it grows too large.
@@ -89,13 +89,17 @@ mod tests {
         TimestampMicrosecondArray,
     };
     use arrow::compute::concat_batches;
+    use futures::executor::block_on;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::{ObjectStore, ObjectStoreExt};
     use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
     use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
     use parquet::file::metadata::PageIndexPolicy;
     use parquet::file::properties::WriterProperties;
     use proptest::prelude::*;
 
-    use super::super::output::Chunk;
+    use super::super::output::Output;
     use super::*;
 
     /// What a cell of any column is made of.
@@ -127,22 +131,19 @@ mod tests {
 
     /// A file with one row group; batches of `step` rows.
     fn file_of(rows: &RecordBatch, step: usize, with_dictionary: bool) -> bytes::Bytes {
-        let writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
-        let (mut writer, _) = writer.into_serialized_writer().unwrap();
-        let descriptors = writer.schema_descr().columns().to_vec();
-        let mut group = writer.next_row_group().unwrap();
-        let mut codec = Codec::new().unwrap();
-        for (descriptor, values) in descriptors.into_iter().zip(rows.columns()) {
-            let mut column = Column::new(descriptor, with_dictionary);
-            for start in (0..values.len()).step_by(step) {
-                column.write(&values.slice(start, step.min(values.len() - start)), &mut codec).unwrap();
+        let (store, path): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), Path::from("file"));
+        block_on(async {
+            let mut output = Output::begin(&store, path.clone(), &rows.schema()).unwrap();
+            let mut columns = output.columns(&vec![with_dictionary; rows.num_columns()]);
+            for start in (0..rows.num_rows()).step_by(step) {
+                output.fill(&mut columns, &rows.slice(start, step.min(rows.num_rows() - start))).unwrap();
             }
-            assert!(column.bytes() > 0);
-            let (bytes, close) = column.close(&mut codec).unwrap();
-            group.append_column(&Chunk { start: 0, bytes }, close).unwrap();
-        }
-        group.close().unwrap();
-        writer.into_inner().unwrap().into()
+            let takes_none = columns.iter().all(|column| column.bytes() == 0);
+            assert_eq!(takes_none, rows.columns().iter().all(|values| values.null_count() == rows.num_rows()));
+            output.end_group(columns).await.unwrap();
+            output.finish(&[]).await.unwrap();
+            store.get(&path).await.unwrap().bytes().await.unwrap()
+        })
     }
 
     /// The same by Parquet's own writer, in pages of as many rows.
