@@ -87,18 +87,38 @@ pub(super) fn instant_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// Which values of a column are null. Nothing is done for those that are not.
+struct Nulls(NullBufferBuilder);
+
+impl Nulls {
+    fn with_capacity(rows: usize) -> Self {
+        Self(NullBufferBuilder::new(rows))
+    }
+
+    /// Value `row` is null, and none between it and the one before is.
+    fn append(&mut self, row: usize) {
+        self.0.append_n_non_nulls(row - self.0.len());
+        self.0.append_null();
+    }
+
+    fn finish(mut self, rows: usize) -> Option<NullBuffer> {
+        self.0.append_n_non_nulls(rows - self.0.len());
+        self.0.finish()
+    }
+}
+
 /// Texts or bytes being collected.
 pub(super) struct Texts {
     ends: Vec<i32>,
     bytes: Vec<u8>,
-    nulls: NullBufferBuilder,
+    nulls: Nulls,
 }
 
 impl Texts {
     fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut ends = Vec::with_capacity(rows + 1);
         ends.push(0);
-        Self { ends, bytes: Vec::with_capacity(bytes), nulls: NullBufferBuilder::new(rows) }
+        Self { ends, bytes: Vec::with_capacity(bytes), nulls: Nulls::with_capacity(rows) }
     }
 
     /// Appends a text; most are ASCII, which is seen faster than that they are UTF-8.
@@ -115,12 +135,11 @@ impl Texts {
     pub(super) fn append(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.end();
-        self.nulls.append_non_null();
     }
 
     fn append_null(&mut self) {
+        self.nulls.append(self.ends.len() - 1);
         self.end();
-        self.nulls.append_null();
     }
 
     /// A batch has [`BATCH_BYTES_MAX`] and one row, and no source sends a row of more than 1 GB.
@@ -129,35 +148,36 @@ impl Texts {
         self.ends.push(self.bytes.len() as i32);
     }
 
-    fn finish(mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
-        (OffsetBuffer::new(self.ends.into()), self.bytes.into(), self.nulls.finish())
+    fn finish(self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
+        let nulls = self.nulls.finish(self.ends.len() - 1);
+        (OffsetBuffer::new(self.ends.into()), self.bytes.into(), nulls)
     }
 }
 
 /// Values of a fixed size being collected.
 pub(super) struct Numbers<T: ArrowPrimitiveType> {
     values: Vec<T::Native>,
-    nulls: NullBufferBuilder,
+    nulls: Nulls,
 }
 
 impl<T: ArrowPrimitiveType> Numbers<T> {
     fn with_capacity(rows: usize) -> Self {
-        Self { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
+        Self { values: Vec::with_capacity(rows), nulls: Nulls::with_capacity(rows) }
     }
 
     #[inline(always)] // called for every value, in a crate that is compiled in many pieces
     pub(super) fn append(&mut self, value: T::Native) {
         self.values.push(value);
-        self.nulls.append_non_null();
     }
 
     fn append_null(&mut self) {
+        self.nulls.append(self.values.len());
         self.values.push(T::Native::default());
-        self.nulls.append_null();
     }
 
-    fn finish(mut self, data_type: &DataType) -> ArrayRef {
-        Arc::new(PrimitiveArray::<T>::new(self.values.into(), self.nulls.finish()).with_data_type(data_type.clone()))
+    fn finish(self, data_type: &DataType) -> ArrayRef {
+        let nulls = self.nulls.finish(self.values.len());
+        Arc::new(PrimitiveArray::<T>::new(self.values.into(), nulls).with_data_type(data_type.clone()))
     }
 }
 

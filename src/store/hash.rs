@@ -130,7 +130,7 @@ fn word(bytes: &[u8]) -> u128 {
 
 /// Less than 16 bytes, and how many they are.
 #[inline(always)]
-fn padded(bytes: &[u8]) -> u128 {
+pub(super) fn padded(bytes: &[u8]) -> u128 {
     let length = bytes.len();
     // Two numbers that overlap cost less than a copy of so many bytes.
     let word = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {

@@ -16,6 +16,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
+use zstd::zstd_safe::CParameter;
 
 use super::bounds::Bounds;
 use super::dictionary::Dictionary;
@@ -29,6 +30,10 @@ const PAGE_BYTES: usize = 1 << 20;
 const TEXT_PAGE_ROWS: usize = 1 << 8;
 const TEXT_PAGE_BYTES: usize = 8 << 10;
 
+/// Of the table in which zstd looks for what it saw before. It has this size for larger pages, and then fits into a core's own cache: for small ones it
+/// would be four times as large, and cost more than it saves.
+const HASH_LOG: u32 = 13;
+
 /// Compresses pages; its working memory is kept from one to the next.
 pub(in crate::store) struct Codec {
     compressor: zstd::bulk::Compressor<'static>,
@@ -37,7 +42,8 @@ pub(in crate::store) struct Codec {
 
 impl Codec {
     pub(in crate::store) fn new() -> io::Result<Self> {
-        let compressor = zstd::bulk::Compressor::new(ZstdLevel::default().compression_level())?;
+        let mut compressor = zstd::bulk::Compressor::new(ZstdLevel::default().compression_level())?;
+        compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
         Ok(Self { compressor, buffer: Vec::new() })
     }
 

@@ -1,10 +1,14 @@
 //! The distinct values of a column chunk, numbered as they come.
 
+use super::super::hash::padded;
 use super::column::{Form, Values};
 
 const SLOTS: usize = 1 << 10;
 /// An odd number without pattern (digits of π).
 const SPREAD: u64 = 0x2432_6a88_85a3_08d3;
+
+/// Tells the hash of a long value from a short value, whose length is in the highest byte.
+const LONG: u128 = 0xff << 120;
 
 /// A value is found by an open table of the hashes' lower bits; at least half of it is free.
 pub(super) struct Dictionary {
@@ -14,12 +18,14 @@ pub(super) struct Dictionary {
     pub(super) values: Values,
     /// Where each value of bytes starts.
     starts: Vec<usize>,
+    /// All of a value of less than 16 bytes and its length, or the hash of a longer one.
+    words: Vec<u128>,
 }
 
 impl Dictionary {
     /// `like`: values of the column.
     pub(super) fn new(like: &Values) -> Self {
-        Self { slots: vec![0; SLOTS], hashes: Vec::new(), values: like.none(), starts: Vec::new() }
+        Self { slots: vec![0; SLOTS], hashes: Vec::new(), values: like.none(), starts: Vec::new(), words: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -77,11 +83,14 @@ impl Dictionary {
 
     #[inline]
     fn number_of_bytes(&mut self, value: &[u8]) -> u32 {
-        let hash = hash_of(value);
-        match self.find(hash, |own, number| own.hashes[number] == hash && own.bytes(number) == value) {
+        let is_short = value.len() < 16;
+        let word = if is_short { padded(value) } else { LONG | u128::from(hash_of(value)) };
+        let hash = fold(word as u64, (word >> 64) as u64);
+        match self.find(hash, |own, number| own.words[number] == word && (is_short || own.bytes(number) == value)) {
             Ok(number) => number,
             Err(slot) => {
                 if let Values::Bytes { lengths, body } = &mut self.values {
+                    self.words.push(word);
                     self.starts.push(body.len());
                     lengths.push(value.len() as i64);
                     body.extend_from_slice(value);
@@ -128,15 +137,10 @@ fn fold(hash: u64, word: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
+/// Of 16 bytes or more.
 #[inline]
 fn hash_of(bytes: &[u8]) -> u64 {
-    let seed = bytes.len() as u64;
-    if let Some(last) = bytes.last_chunk() {
-        let words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
-        fold(words.fold(seed, fold), u64::from_le_bytes(*last))
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        fold(seed, u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32)
-    } else {
-        fold(seed, bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)))
-    }
+    let words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+    let last = bytes.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+    fold(words.fold(bytes.len() as u64, fold), last)
 }
