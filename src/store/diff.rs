@@ -63,13 +63,7 @@ impl Rows {
 
     /// All rows of units with so many rows.
     pub(super) fn of_units(counts: impl Iterator<Item = u32>) -> Self {
-        let all = |count| {
-            let mut rows = RoaringBitmap::new();
-            rows.insert_range(0..count);
-            rows.optimize();
-            rows
-        };
-        Self(counts.map(all).collect())
+        Self(counts.map(first).collect())
     }
 
     /// How many rows.
@@ -106,6 +100,14 @@ impl FromIterator<Spot> for Rows {
         spots.into_iter().for_each(|spot| rows.insert(spot));
         rows
     }
+}
+
+/// The first `count` positions.
+pub(super) fn first(count: u32) -> RoaringBitmap {
+    let mut rows = RoaringBitmap::new();
+    rows.insert_range(0..count);
+    rows.optimize();
+    rows
 }
 
 fn spot(entry: &Entry) -> Spot {

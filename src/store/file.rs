@@ -18,7 +18,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::reader::{ChunkReader, Length};
 use roaring::RoaringTreemap;
 
-use super::encode::{self, Column, GROUP_ROWS};
+use super::encode::{self, Codec, Column, GROUP_ROWS};
 use super::output::Output;
 use super::{DataFile, StoreError, stats, types};
 
@@ -124,7 +124,7 @@ impl FileWriter {
     /// `sample`: first rows of the file.
     fn begin(&self, sample: &RecordBatch) -> Result<Open, StoreError> {
         let path = unique(&self.stem);
-        let output = Output::begin(&self.store, path.clone(), &self.schema)
+        let output = Output::begin(&self.store, path.clone(), &self.schema, Codec::new())
             .map_err(|source| parquet_error(&self.table, &path, "begin it", source))?;
         let with_dictionary = encode::dictionaries_for(sample);
         let columns = output.columns(&with_dictionary);
@@ -412,7 +412,22 @@ impl AsyncFileReader for FileReader {
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        async move { self.store.get_ranges(&self.path, &ranges).await.map_err(external) }.boxed()
+        // A disk is asked once for pages that lie together; a bucket would be, anyway.
+        async move {
+            let mut ascending = ranges.clone();
+            ascending.sort_unstable_by_key(|range| range.start);
+            let wholes = joined(ascending);
+            let bytes = self.store.get_ranges(&self.path, &wholes).await.map_err(external)?;
+            let part = |range: &Range<u64>| {
+                let whole = wholes.partition_point(|whole| whole.start <= range.start).checked_sub(1)?;
+                let start = range.start - wholes[whole].start;
+                let within = start as usize..(start + (range.end - range.start)) as usize;
+                bytes.get(whole).filter(|bytes| within.end <= bytes.len()).map(|bytes| bytes.slice(within))
+            };
+            let cut = || ParquetError::EOF(format!("{} ends early", self.path));
+            ranges.iter().map(|range| part(range).ok_or_else(cut)).collect()
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(

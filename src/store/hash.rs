@@ -85,12 +85,12 @@ fn add(column: &ArrayRef, salt: u128, sums: &mut [u128]) -> bool {
             each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(values.value(row).into(), salt)));
         }
         DataType::Utf8 => {
-            let values = column.as_string::<i32>();
-            each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(values.value(row).as_bytes()), salt)));
+            let texts = column.as_string::<i32>();
+            bytes(column, salt, sums, texts.value_offsets(), texts.value_data());
         }
         DataType::Binary => {
-            let values = column.as_binary::<i32>();
-            each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(values.value(row)), salt)));
+            let binaries = column.as_binary::<i32>();
+            bytes(column, salt, sums, binaries.value_offsets(), binaries.value_data());
         }
         _ => return false,
     }
@@ -100,6 +100,11 @@ fn add(column: &ArrayRef, salt: u128, sums: &mut [u128]) -> bool {
 fn primitive<T: ArrowPrimitiveType>(column: &ArrayRef, salt: u128, sums: &mut [u128], word: impl Fn(T::Native) -> u128) {
     let values = column.as_primitive::<T>().values();
     each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(values[row]), salt)));
+}
+
+fn bytes(column: &ArrayRef, salt: u128, sums: &mut [u128], offsets: &[i32], data: &[u8]) {
+    let value = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
+    each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(value(row)), salt)));
 }
 
 fn each(column: &ArrayRef, sums: &mut [u128], mut visit: impl FnMut(usize, &mut u128)) {
@@ -140,7 +145,9 @@ pub(super) fn padded(bytes: &[u8]) -> u128 {
         let last = u32::from_le_bytes(*last).unbounded_shr((8 - length as u32) * 8);
         u128::from(u32::from_le_bytes(*first)) | u128::from(last) << 32
     } else {
-        bytes.iter().rev().fold(0, |word, byte| word << 8 | u128::from(*byte))
+        // One to three bytes are the first, the middle and the last one.
+        let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0)) << (8 * at);
+        u128::from(byte(0) | byte(length / 2) | byte(length.saturating_sub(1)))
     };
     word | (length as u128) << 120
 }

@@ -12,7 +12,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use roaring::RoaringBitmap;
 use tokio::task::JoinSet;
 
-use super::diff::{Rows, Spot};
+use super::diff::{Rows, Spot, first};
 use super::file::{FileWriter, Located, read_columns, read_groups, read_rows};
 use super::{Batches, DataFile, StoreError};
 
@@ -185,7 +185,10 @@ impl Incoming {
         self.parts.iter().zip(0..).filter_map(|(part, unit)| Some((part, wanted.of(unit)?))).flat_map(|(part, wanted)| {
             part.iter().filter_map(move |segment| {
                 let all = segment.start..segment.start + segment.rows;
-                let chosen: RoaringBitmap = wanted.range(all).map(|row| row - segment.start).collect();
+                let chosen = match wanted.contains_range(all.clone()) {
+                    true => first(segment.rows),
+                    false => wanted.range(all).map(|row| row - segment.start).collect(),
+                };
                 (!chosen.is_empty()).then_some((segment, chosen))
             })
         })

@@ -18,7 +18,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use roaring::RoaringTreemap;
 
-use super::encode::{self, Chunk, Column, PAGE_ROWS};
+use super::encode::{self, Chunk, Codec, Column, PAGE_ROWS};
 use super::file::{FilePart, Opened, columns_with_nan, parquet_error, unique};
 use super::output::Output;
 use super::splice::splice;
@@ -40,7 +40,7 @@ pub(super) struct Edit {
 /// deletion vector marks are left out. `None`: no row is left. Nobody sees the file until a commit names it.
 ///
 /// Decoding and encoding are the caller's own work; files edited side by side need a task each. Memory: one row group as it is encoded, twice, and
-/// one column of it decoded.
+/// one column's changed pages decoded.
 pub(super) async fn edit(
     store: &Arc<dyn ObjectStore>,
     table: &str,
@@ -58,7 +58,7 @@ pub(super) async fn edit(
     }
     let path = unique(stem);
     let failed = |source| parquet_error(table, &path, "write it", source);
-    let mut output = Output::begin(store, path.clone(), schema).map_err(failed)?;
+    let mut output = Output::begin(store, path.clone(), schema, Codec::fast()).map_err(failed)?;
     let with_dictionary = encode::dictionaries_like(schema, old.metadata.metadata());
     let mut start = 0;
     for group in 0..old.metadata.metadata().num_row_groups() {
@@ -150,12 +150,11 @@ impl Piece {
         Ok(make_array(values.freeze()))
     }
 
-    /// Whether a column, whose values are `old`, gets other ones.
-    fn changes_values(&self, column: usize, old: &ArrayRef) -> Result<bool, ParquetError> {
-        if !self.removed.is_empty() || self.replaced.is_empty() {
-            return Ok(!self.removed.is_empty());
-        }
-        Ok(take(old, &self.replaced, None)?.as_ref() != self.rows.column(column).as_ref())
+    /// Whether a column, whose values of these rows are `old`, gets other ones. No row is removed.
+    fn changes_values(&self, column: usize, old: &ArrayRef, rows: &Range<usize>) -> Result<bool, ParquetError> {
+        let new = within(self.replaced.values(), rows);
+        let at: UInt64Array = self.replaced.values()[new.clone()].iter().map(|position| position - rows.start as u64).collect();
+        Ok(take(old, &at, None)?.as_ref() != self.rows.column(column).slice(new.start, new.len()).as_ref())
     }
 }
 
@@ -197,21 +196,32 @@ fn rewrite(
                 continue;
             }
         }
-        let values = match leaf {
-            Some(leaf) => decode(old, group, leaf, &chunks[leaf], field)?,
-            None => new_null_array(field.data_type(), metadata.num_rows() as usize),
-        };
-        let changes = piece.changes_values(column, &values).map_err(failed)?;
-        if let Some(chunk) = copied.filter(|_| !changes).and_then(copy) {
-            written.push(chunk);
-            continue;
+        let values = || decode(old, group, leaf.map(|leaf| (leaf, &chunks[leaf])), field);
+        let may_keep = piece.old.is_none() && piece.removed.is_empty();
+        if let Some(chunk) = copied.filter(|_| may_keep).and_then(copy) {
+            let mut changes = false;
+            for values in values()? {
+                let (rows, values) = values?;
+                changes = piece.changes_values(column, &values, &rows).map_err(failed)?;
+                if changes {
+                    break;
+                }
+            }
+            if !changes {
+                written.push(chunk);
+                continue;
+            }
         }
         let mut anew = Column::new(descriptor, with_dictionary[column]);
-        for start in (0..values.len()).step_by(PAGE_ROWS) {
-            let rows = start..values.len().min(start + PAGE_ROWS);
-            let old = values.slice(start, rows.len());
-            let new = if changes { piece.values_of(column, &old, rows).map_err(failed)? } else { old };
-            anew.write(&new, codec).map_err(failed)?;
+        let mut end = 0;
+        for values in values()? {
+            let (rows, values) = values?;
+            end = rows.end;
+            let values = if piece.changes(&rows) { piece.values_of(column, &values, rows).map_err(failed)? } else { values };
+            anew.write(&values, codec).map_err(failed)?;
+        }
+        if end != piece.count {
+            return Err(failed(ParquetError::EOF(format!("row group {group} is cut short"))));
         }
         written.push(anew.close(codec).map_err(failed)?);
     }
@@ -229,21 +239,35 @@ fn copy(old: &Opened, group: usize, leaf: usize, bytes: &Bytes) -> Option<Chunk>
     })
 }
 
-/// All values of a column of a row group.
-fn decode(old: &Opened, group: usize, leaf: usize, bytes: &Bytes, field: &Field) -> Result<ArrayRef, StoreError> {
+type Values<'a> = Box<dyn Iterator<Item = Result<(Range<usize>, ArrayRef), StoreError>> + 'a>;
+
+/// The values of a column of a row group, as many as a page holds at a time. `leaf`: which column of the file it is, and its bytes; `None`: the file
+/// lacks it.
+fn decode<'a>(old: &'a Opened, group: usize, leaf: Option<(usize, &Bytes)>, field: &'a Field) -> Result<Values<'a>, StoreError> {
     let metadata = old.metadata.metadata().row_group(group);
-    let (start, _) = metadata.column(leaf).byte_range();
-    let read = || {
-        let chunk = FilePart { start, bytes: bytes.clone() };
-        let mut batches = ParquetRecordBatchReaderBuilder::new_with_metadata(chunk, old.metadata.clone())
-            .with_projection(ProjectionMask::leaves(old.metadata.parquet_schema(), [leaf]))
-            .with_row_groups(vec![group])
-            .with_batch_size(metadata.num_rows() as usize)
-            .build()?;
-        let batch = batches.next().transpose()?.filter(|batch| batch.num_rows() as i64 == metadata.num_rows());
-        batch.map(|batch| batch.column(0).clone()).ok_or_else(|| ParquetError::EOF(format!("row group {group} is cut short")))
+    let Some((leaf, bytes)) = leaf else {
+        let count = metadata.num_rows() as usize;
+        let nulls = move |start: usize| {
+            let rows = start..count.min(start + PAGE_ROWS);
+            Ok((rows.clone(), new_null_array(field.data_type(), rows.len())))
+        };
+        return Ok(Box::new((0..count).step_by(PAGE_ROWS).map(nulls)));
     };
-    types::cast(&old.table, field, &read().map_err(old.failed("read it"))?)
+    let failed = old.failed("read it");
+    let part = FilePart { start: metadata.column(leaf).byte_range().0, bytes: bytes.clone() };
+    let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(part, old.metadata.clone())
+        .with_projection(ProjectionMask::leaves(old.metadata.parquet_schema(), [leaf]))
+        .with_row_groups(vec![group])
+        .with_batch_size(PAGE_ROWS)
+        .build()
+        .map_err(&failed)?;
+    let mut next = 0;
+    Ok(Box::new(batches.map(move |batch| {
+        let values = types::cast(&old.table, field, batch.map_err(|error| failed(error.into()))?.column(0))?;
+        let rows = next..next + values.len();
+        next = rows.end;
+        Ok((rows, values))
+    })))
 }
 
 #[cfg(test)]

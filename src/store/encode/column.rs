@@ -30,6 +30,8 @@ const PAGE_BYTES: usize = 1 << 20;
 const TEXT_PAGE_ROWS: usize = 1 << 8;
 const TEXT_PAGE_BYTES: usize = 8 << 10;
 
+/// Texts become an eighth larger than by the first level, in a fifth less time.
+const FAST_LEVEL: i32 = -1;
 /// Of the table in which zstd looks for what it saw before. It has this size for larger pages, and then fits into a core's own cache: for small ones it
 /// would be four times as large, and cost more than it saves.
 const HASH_LOG: u32 = 13;
@@ -38,13 +40,24 @@ const HASH_LOG: u32 = 13;
 pub(in crate::store) struct Codec {
     compressor: zstd::bulk::Compressor<'static>,
     buffer: Vec<u8>,
+    /// A page before it is compressed.
+    page: Vec<u8>,
 }
 
 impl Codec {
     pub(in crate::store) fn new() -> io::Result<Self> {
-        let mut compressor = zstd::bulk::Compressor::new(ZstdLevel::default().compression_level())?;
+        Self::of_level(ZstdLevel::default().compression_level())
+    }
+
+    /// For pages of which a few rows change, and may change again: sooner done, and somewhat larger.
+    pub(in crate::store) fn fast() -> io::Result<Self> {
+        Self::of_level(FAST_LEVEL)
+    }
+
+    fn of_level(level: i32) -> io::Result<Self> {
+        let mut compressor = zstd::bulk::Compressor::new(level)?;
         compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
-        Ok(Self { compressor, buffer: Vec::new() })
+        Ok(Self { compressor, buffer: Vec::new(), page: Vec::new() })
     }
 
     fn compress(&mut self, bytes: &[u8]) -> io::Result<Bytes> {
@@ -329,7 +342,8 @@ impl Column {
     fn end_page(&mut self, codec: &mut Codec) -> Result<(), ParquetError> {
         let (rows, validity) = (std::mem::take(&mut self.rows), self.validity.finish());
         let nulls = validity.as_ref().map_or(0, |validity| validity.null_count());
-        let mut page = Vec::new();
+        let mut page = std::mem::take(&mut codec.page);
+        page.clear();
         if self.descriptor.max_def_level() > 0 {
             page.extend_from_slice(&[0; 4]);
             match &validity {
@@ -354,6 +368,7 @@ impl Column {
             &PageFacts { rows, nulls, encoding, bounds, uncompressed_bytes: written.uncompressed_size },
             written.compressed_size,
         );
+        codec.page = page;
         let too_large = |dictionary: &Dictionary| dictionary.bytes_plain(self.form) > DICTIONARY_BYTES;
         self.with_dictionary &= !self.dictionary.as_ref().is_some_and(too_large);
         Ok(())
