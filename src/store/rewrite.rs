@@ -199,15 +199,11 @@ fn rewrite(
         let values = || decode(old, group, leaf.map(|leaf| (leaf, &chunks[leaf])), field);
         let may_keep = piece.old.is_none() && piece.removed.is_empty();
         if let Some(chunk) = copied.filter(|_| may_keep).and_then(copy) {
-            let mut changes = false;
-            for values in values()? {
+            let differs = |values: Result<(Range<usize>, ArrayRef), _>| {
                 let (rows, values) = values?;
-                changes = piece.changes_values(column, &values, &rows).map_err(failed)?;
-                if changes {
-                    break;
-                }
-            }
-            if !changes {
+                piece.changes_values(column, &values, &rows).map_err(failed)
+            };
+            if values()?.map(differs).find(|differs| !matches!(differs, Ok(false))).transpose()?.is_none() {
                 written.push(chunk);
                 continue;
             }
