@@ -18,7 +18,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::reader::{ChunkReader, Length};
 use roaring::RoaringTreemap;
 
-use super::encode::{self, Codec, Column, GROUP_ROWS};
+use super::encode::{self, Column, GROUP_ROWS};
 use super::output::Output;
 use super::{DataFile, StoreError, stats, types};
 
@@ -124,7 +124,7 @@ impl FileWriter {
     /// `sample`: first rows of the file.
     fn begin(&self, sample: &RecordBatch) -> Result<Open, StoreError> {
         let path = unique(&self.stem);
-        let output = Output::begin(&self.store, path.clone(), &self.schema, Codec::new())
+        let output = Output::begin(&self.store, path.clone(), &self.schema)
             .map_err(|source| parquet_error(&self.table, &path, "begin it", source))?;
         let with_dictionary = encode::dictionaries_for(sample);
         let columns = output.columns(&with_dictionary);

@@ -52,16 +52,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn begin(
-        store: &Arc<dyn ObjectStore>,
-        path: Path,
-        schema: &SchemaRef,
-        codec: io::Result<Codec>,
-    ) -> Result<Self, ParquetError> {
+    pub(super) fn begin(store: &Arc<dyn ObjectStore>, path: Path, schema: &SchemaRef) -> Result<Self, ParquetError> {
         Ok(Self {
             upload: BufWriter::with_capacity(store.clone(), path.clone(), PART_BYTES).with_max_concurrency(PARTS_AT_ONCE),
             path,
-            codec: codec?,
+            codec: Codec::new()?,
             schema: schema.clone(),
             columns: Arc::new(ArrowSchemaConverter::new().convert(schema)?),
             bytes: 0,

@@ -18,7 +18,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use roaring::RoaringTreemap;
 
-use super::encode::{self, Chunk, Codec, Column, PAGE_ROWS};
+use super::encode::{self, Chunk, Column, PAGE_ROWS};
 use super::file::{FilePart, Opened, columns_with_nan, parquet_error, unique};
 use super::output::Output;
 use super::splice::splice;
@@ -58,7 +58,7 @@ pub(super) async fn edit(
     }
     let path = unique(stem);
     let failed = |source| parquet_error(table, &path, "write it", source);
-    let mut output = Output::begin(store, path.clone(), schema, Codec::fast()).map_err(failed)?;
+    let mut output = Output::begin(store, path.clone(), schema).map_err(failed)?;
     let with_dictionary = encode::dictionaries_like(schema, old.metadata.metadata());
     let mut start = 0;
     for group in 0..old.metadata.metadata().num_row_groups() {

@@ -237,8 +237,7 @@ mod tests {
                     let change = Edit { replaced, rows: new, old: Some(old), removed };
                     file = edit(&store, TABLE, "p-2", &schema, &file, &change).await.unwrap().unwrap();
                     assert!(read(&store, &file, &schema).await == expected);
-                    // Not of the column of nulls: it has a dictionary.
-                    for (before, after) in before.iter().zip(pages_in(&store, &file).await).take(3) {
+                    for (before, after) in before.iter().zip(pages_in(&store, &file).await) {
                         let copied = before.iter().filter(|page| after.contains(page)).count();
                         assert!(copied + changes >= before.len(), "{copied} of {}", before.len());
                     }

@@ -68,16 +68,10 @@ impl Task<'_> {
 
     /// One try; nothing is committed unless all of it was read.
     pub async fn attempt(&self, connection: &mut Connection<'_>, meter: &Meter) -> Result<Pulled, Failure> {
-        let (table, is_open) = (self.table(), connection.is_open());
-        // What the store knows of the table is read while the system answers; what goes wrong there shows when it is asked for.
-        let known = async {
-            if !is_open {
-                let _ = self.hub.store.next_pull(&table).await;
-            }
-        };
-        let (opened, ()) = tokio::join!(connection.open(), known);
-        let (source, opened_at) = opened?;
-        let latest = self.hub.store.latest(&self.table()).await?;
+        // The log is read while the system answers.
+        let table = self.table();
+        let (opened, latest) = tokio::join!(connection.open(), self.hub.store.latest(&table));
+        let ((source, opened_at), latest) = (opened?, latest?);
         let last = self.last_cursor(latest.as_ref());
         let seen = self.seen(last, opened_at);
         let way = match last.filter(|_| !self.whole && self.stream.mode != PullMode::Full) {

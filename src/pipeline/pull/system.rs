@@ -35,10 +35,6 @@ impl<'a> Connection<'a> {
         Self { hub, system, source: None, opened_at: time::now() }
     }
 
-    pub fn is_open(&self) -> bool {
-        self.source.is_some()
-    }
-
     /// The source, opened if it is not, and the instant before its snapshot.
     pub async fn open(&mut self) -> Result<(&dyn Source, Instant), Failure> {
         let open = match self.source.take() {

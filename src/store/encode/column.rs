@@ -26,17 +26,16 @@ use super::{DICTIONARY_BYTES, PAGE_ROWS, pack};
 /// Bytes of texts at which a page ends; one text may be longer.
 const PAGE_BYTES: usize = 1 << 20;
 /// A page of texts ends earlier where it has this many rows and bytes: the fewer, the less is written anew for one row; the more, the better they
-/// are compressed. With four times as many, a table of 16 columns, one of them texts of 27 bytes, is 4 % smaller, and a landing that changes one of
-/// its rows in a thousand takes a quarter longer.
+/// are compressed (a table of 16 columns, one of them texts of 27 bytes, is 4 % smaller with four times as many).
 const TEXT_PAGE_ROWS: usize = 1 << 8;
 const TEXT_PAGE_BYTES: usize = 8 << 10;
 
-/// Texts become an eighth larger than by the first level, in a fifth less time.
+/// For pages that hardly become smaller.
 const FAST_LEVEL: i32 = -1;
 /// Of the table in which zstd looks for what it saw before. It has this size for larger pages, and then fits into a core's own cache: for small ones it
 /// would be four times as large, and cost more than it saves.
 const HASH_LOG: u32 = 13;
-/// The fewest bytes that zstd refers back to: a tenth faster than by its own choice for small pages, and one per cent larger.
+/// The fewest bytes that zstd refers back to: 8 % faster than by its own choice for small pages, and 2 % larger.
 const MATCH_BYTES_MIN: u32 = 7;
 /// Pages of a column that are compressed at the faster level after one that became smaller by less than a [`GAIN_MIN`]th: packed numbers, mostly.
 const HOPELESS_PAGES: usize = 15;
@@ -44,9 +43,8 @@ const GAIN_MIN: usize = 32;
 
 /// Compresses pages; its working memory is kept from one to the next.
 pub(in crate::store) struct Codec {
-    careful: Compressor<'static>,
+    usual: Compressor<'static>,
     fast: Compressor<'static>,
-    is_fast: bool,
     buffer: Vec<u8>,
     /// A page before it is compressed.
     page: Vec<u8>,
@@ -54,25 +52,21 @@ pub(in crate::store) struct Codec {
 
 impl Codec {
     pub(in crate::store) fn new() -> io::Result<Self> {
-        let compressor = |level| {
-            let mut compressor = Compressor::new(level)?;
-            compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
-            compressor.set_parameter(CParameter::MinMatch(MATCH_BYTES_MIN))?;
-            Ok::<_, io::Error>(compressor)
-        };
-        let (careful, fast) = (compressor(ZstdLevel::default().compression_level())?, compressor(FAST_LEVEL)?);
-        Ok(Self { careful, fast, is_fast: false, buffer: Vec::new(), page: Vec::new() })
+        let mut usual = Self::compressor(ZstdLevel::default().compression_level())?;
+        usual.set_parameter(CParameter::MinMatch(MATCH_BYTES_MIN))?;
+        Ok(Self { usual, fast: Self::compressor(FAST_LEVEL)?, buffer: Vec::new(), page: Vec::new() })
     }
 
-    /// For pages of which a few rows change, and may change again: sooner done, and somewhat larger.
-    pub(in crate::store) fn fast() -> io::Result<Self> {
-        Ok(Self { is_fast: true, ..Self::new()? })
+    fn compressor(level: i32) -> io::Result<Compressor<'static>> {
+        let mut compressor = Compressor::new(level)?;
+        compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
+        Ok(compressor)
     }
 
     fn compress(&mut self, bytes: &[u8], is_hopeless: bool) -> io::Result<Bytes> {
         self.buffer.clear();
         self.buffer.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
-        let compressor = if self.is_fast || is_hopeless { &mut self.fast } else { &mut self.careful };
+        let compressor = if is_hopeless { &mut self.fast } else { &mut self.usual };
         compressor.compress_to_buffer(bytes, &mut self.buffer)?;
         Ok(Bytes::copy_from_slice(&self.buffer))
     }
@@ -442,6 +436,7 @@ impl Column {
         (self.values.encoded(self.form, page), Bounds::of(&self.values, self.form))
     }
 
+    /// Encodes what is left.
     pub(in crate::store) fn close(mut self, codec: &mut Codec) -> Result<Chunk, ParquetError> {
         if self.rows > 0 {
             self.end_page(codec)?;

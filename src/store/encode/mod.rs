@@ -133,7 +133,7 @@ mod tests {
     fn file_of(rows: &RecordBatch, step: usize, with_dictionary: bool) -> bytes::Bytes {
         let (store, path): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), Path::from("file"));
         block_on(async {
-            let mut output = Output::begin(&store, path.clone(), &rows.schema(), Codec::new()).unwrap();
+            let mut output = Output::begin(&store, path.clone(), &rows.schema()).unwrap();
             let mut columns = output.columns(&vec![with_dictionary; rows.num_columns()]);
             for start in (0..rows.num_rows()).step_by(step) {
                 output.fill(&mut columns, &rows.slice(start, step.min(rows.num_rows() - start))).unwrap();
