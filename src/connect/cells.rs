@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, BooleanBuilder, NullBufferBuilder, PrimitiveArray, RecordBatch,
-    RecordBatchOptions, StringArray,
+    ArrayBuilder, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, BooleanBuilder, NullBufferBuilder, PrimitiveArray,
+    RecordBatch, RecordBatchOptions, StringArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::filter_record_batch;
@@ -27,6 +27,9 @@ const BATCH_ROWS_MAX: usize = 8_192;
 const BATCH_BYTES_MAX: usize = 16 << 20;
 /// Bytes of text for which a new batch has room at once.
 const TEXT_RESERVED_MAX: usize = 1 << 20;
+/// Room that is made at once, and how much of it a short text is written to.
+const TEXT_ROOM: usize = 8 << 10;
+const TEXT_COPIED: usize = 64;
 /// Of a discarded value, and of each value of a row that is left out, so much is kept.
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -107,10 +110,18 @@ impl Nulls {
     }
 }
 
+/// A place in [`Texts`].
+pub(super) struct Mark {
+    values: usize,
+    bytes: usize,
+}
+
 /// Texts or bytes being collected.
 pub(super) struct Texts {
     ends: Vec<i32>,
+    /// The values up to `end`, and room for the next ones.
     bytes: Vec<u8>,
+    end: usize,
     nulls: Nulls,
 }
 
@@ -118,38 +129,60 @@ impl Texts {
     fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut ends = Vec::with_capacity(rows + 1);
         ends.push(0);
-        Self { ends, bytes: Vec::with_capacity(bytes), nulls: Nulls::with_capacity(rows) }
+        Self { ends, bytes: Vec::with_capacity(bytes + TEXT_ROOM), end: 0, nulls: Nulls::with_capacity(rows) }
     }
 
-    /// Appends a text; most are ASCII, which is seen faster than that they are UTF-8.
+    /// Appends the first `len` bytes of `rest`. Short ones are copied with what follows them: copies of a known length cost less.
     #[inline]
-    pub(super) fn append_text(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if !bytes.is_ascii() {
-            text(bytes)?;
+    pub(super) fn append(&mut self, rest: &[u8], len: usize) {
+        if self.bytes.len() < self.end + len.max(TEXT_COPIED) {
+            self.bytes.resize(self.end + len.max(TEXT_ROOM), 0);
         }
-        self.append(bytes);
-        Ok(())
+        let room = &mut self.bytes[self.end..];
+        if let (true, Some(to), Some(from)) = (len <= 16, room.first_chunk_mut::<16>(), rest.first_chunk()) {
+            *to = *from;
+        } else if let (true, Some(to), Some(from)) =
+            (len <= TEXT_COPIED, room.first_chunk_mut::<TEXT_COPIED>(), rest.first_chunk())
+        {
+            *to = *from;
+        } else {
+            room[..len].copy_from_slice(&rest[..len]);
+        }
+        self.end += len;
+        self.end_value();
     }
 
-    #[inline]
-    pub(super) fn append(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.end();
+    /// Up to where values were appended so far.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { values: self.ends.len() - 1, bytes: self.end }
+    }
+
+    /// Whether all values since `mark` are texts; most are ASCII, which is seen faster than that they are UTF-8.
+    pub(super) fn are_texts(&self, mark: &Mark) -> bool {
+        let is_text = |ends: &[i32]| text(&self.bytes[ends[0] as usize..ends[1] as usize]).is_ok();
+        self.bytes[mark.bytes..self.end].is_ascii() || self.ends[mark.values..].windows(2).all(is_text)
+    }
+
+    /// Takes away what was appended since `mark`, none of which is null.
+    pub(super) fn go_back(&mut self, mark: Mark) {
+        self.ends.truncate(mark.values + 1);
+        self.end = mark.bytes;
     }
 
     fn append_null(&mut self) {
         self.nulls.append(self.ends.len() - 1);
-        self.end();
+        self.end_value();
     }
 
     /// A batch has [`BATCH_BYTES_MAX`] and one row, and no source sends a row of more than 1 GB.
     #[inline]
-    fn end(&mut self) {
-        self.ends.push(self.bytes.len() as i32);
+    fn end_value(&mut self) {
+        self.ends.push(self.end as i32);
     }
 
-    fn finish(self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
+    fn finish(mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
         let nulls = self.nulls.finish(self.ends.len() - 1);
+        self.bytes.truncate(self.end);
         (OffsetBuffer::new(self.ends.into()), self.bytes.into(), nulls)
     }
 }
@@ -218,11 +251,11 @@ impl Cells {
         };
         match (self, scalar) {
             (Self::Utf8(cells), Scalar::Text(text)) => {
-                cells.append(text.as_bytes());
+                cells.append(text.as_bytes(), text.len());
                 return Ok(text.len() + 4);
             }
             (Self::Binary(cells), Scalar::Bytes(bytes)) => {
-                cells.append(&bytes);
+                cells.append(&bytes, bytes.len());
                 return Ok(bytes.len() + 4);
             }
             (Self::Int32(cells), Scalar::Integer(value)) => cells.append(i32::try_from(value).map_err(|_| Fault::Shape)?),
@@ -235,6 +268,20 @@ impl Cells {
             _ => return Err(Fault::Shape),
         }
         Ok(16)
+    }
+
+    /// Values so far.
+    fn len(&self) -> usize {
+        match self {
+            Self::Utf8(cells) | Self::Binary(cells) => cells.ends.len() - 1,
+            Self::Int32(cells) => cells.values.len(),
+            Self::Int64(cells) => cells.values.len(),
+            Self::Float64(cells) => cells.values.len(),
+            Self::Boolean(cells) => cells.len(),
+            Self::Date(cells) => cells.values.len(),
+            Self::Decimal(cells) => cells.values.len(),
+            Self::Instant(cells) => cells.values.len(),
+        }
     }
 
     pub(super) fn push_null(&mut self) {
@@ -254,7 +301,7 @@ impl Cells {
     /// The column so far; the next one gets as much room, because its batch is probably alike.
     pub(super) fn finish(&mut self, data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
         let bytes = match self {
-            Self::Utf8(cells) | Self::Binary(cells) => cells.bytes.len().min(TEXT_RESERVED_MAX),
+            Self::Utf8(cells) | Self::Binary(cells) => cells.end.min(TEXT_RESERVED_MAX),
             _ => 0,
         };
         Ok(match std::mem::replace(self, Self::new(data_type, rows, bytes)) {
@@ -334,7 +381,7 @@ impl Batcher {
     /// Sets `column` of the current row to null.
     pub(super) fn push_null(&mut self, column: usize) -> Result<(), ConnectError> {
         if self.is_key[column] {
-            let row = self.rows_before + self.rows as u64 + 1;
+            let row = self.rows_before + self.cells[column].len() as u64 + 1;
             let column = self.schema.field(column).name().clone();
             return Err(ConnectError::KeyNull { place: Arc::clone(&self.place), column, row });
         }
@@ -342,7 +389,8 @@ impl Batcher {
         Ok(())
     }
 
-    /// The column to append to, for sources that know how to without a [`Scalar`]; they tell the bytes of each row by [`Self::add_bytes`].
+    /// The column to append to, for sources that know how to without a [`Scalar`]; they tell the bytes of rows by [`Self::add_bytes`]. A source may
+    /// go on by columns, some rows at a time.
     #[inline]
     pub(super) fn cells(&mut self, column: usize) -> &mut Cells {
         &mut self.cells[column]
@@ -353,7 +401,7 @@ impl Batcher {
         self.bytes += bytes;
     }
 
-    /// Sets `column` of the current row, whose value does not fit, to null and discards it or the row, or refuses it. A key is never null: its
+    /// Sets `column` of its current row, whose value does not fit, to null and discards it or the row, or refuses it. A key is never null: its
     /// row goes.
     #[cold]
     pub(super) fn misfit(&mut self, column: usize, fault: Fault, key: impl FnOnce() -> String) -> Result<(), ConnectError> {
@@ -364,7 +412,7 @@ impl Batcher {
                 let value = found.map(|text| text.chars().take(SHOWN_CHARS_MAX).collect()).unwrap_or_default();
                 let discard = Discard { key: key(), column: name.clone(), reason: what.into_owned(), value, row: None };
                 let drops_row = self.values == Policy::DiscardRow || self.is_key[column];
-                self.misfits.push(Misfit { row: self.rows, drops_row, discard });
+                self.misfits.push(Misfit { row: self.cells[column].len(), drops_row, discard });
             }
             fault => return Err(fault.at(&self.place, name, key())),
         }
@@ -372,10 +420,21 @@ impl Batcher {
         Ok(())
     }
 
+    /// Rows for which the batch has room.
+    pub(super) fn room(&self) -> usize {
+        BATCH_ROWS_MAX - self.rows
+    }
+
     /// Ends the current row; yields a batch when it is full.
     #[inline]
     pub(super) fn end_row(&mut self) -> Result<Option<RecordBatch>, ConnectError> {
-        self.rows += 1;
+        self.end_rows(1)
+    }
+
+    /// Ends so many rows, no more than there was room for; yields a batch when it is full.
+    #[inline]
+    pub(super) fn end_rows(&mut self, count: usize) -> Result<Option<RecordBatch>, ConnectError> {
+        self.rows += count;
         if self.rows >= BATCH_ROWS_MAX || self.bytes >= BATCH_BYTES_MAX { self.flush() } else { Ok(None) }
     }
 
@@ -401,7 +460,8 @@ impl Batcher {
     }
 
     /// Notes what does not fit, now that the other values of its row are known, and takes out the rows that go.
-    fn without(&self, batch: RecordBatch, misfits: Vec<Misfit>) -> Result<RecordBatch, ConnectError> {
+    fn without(&self, batch: RecordBatch, mut misfits: Vec<Misfit>) -> Result<RecordBatch, ConnectError> {
+        misfits.sort_by_key(|misfit| misfit.row);
         let mut keeps = vec![true; batch.num_rows()];
         for Misfit { row, drops_row, mut discard } in misfits {
             if drops_row {

@@ -330,6 +330,7 @@ mod tests {
         assert_eq!(bench.table(TABLE).await.version, before.version);
 
         let done = bench.store.compact(&name(TABLE), AFTER_RUN, false).await.unwrap().unwrap();
+        bench.check_memory().await;
         assert_eq!((done.files, done.files_out, done.files_in, done.overtaken), (17, 17, 1, false));
         bench.restart().await;
         let after = bench.table(TABLE).await;

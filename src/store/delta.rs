@@ -44,7 +44,10 @@ const WRITER_FEATURES: [&str; 4] = ["appendOnly", "invariants", "changeDataFeed"
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) version: TableVersion,
-    state: DeltaTableState,
+    protocol: Protocol,
+    metadata: Metadata,
+    /// As it was read from the log; `None` for a version that was committed here, which nobody needs to read.
+    state: Option<DeltaTableState>,
     /// The last number that each writer committed, of those that were asked for or committed here: to find one, the log is read.
     numbers: Mutex<Numbers>,
 }
@@ -52,6 +55,29 @@ pub(super) struct Loaded {
 type Numbers = HashMap<String, Option<i64>>;
 
 impl Loaded {
+    /// What the log says of one version, in the store's own words.
+    fn read(table: &TableName, state: DeltaTableState) -> Result<Self, StoreError> {
+        let version = table_version(table, &state)?;
+        let (protocol, metadata) = (state.protocol().clone(), state.metadata().clone());
+        Ok(Self { version, protocol, metadata, state: Some(state), numbers: Mutex::default() })
+    }
+
+    /// What `commit` makes of its base.
+    fn after(table: &TableName, commit: Commit, protocol: Protocol, metadata: Metadata) -> Result<Self, StoreError> {
+        let base = commit.base.as_ref().map(|base| &base.version);
+        let stayed = base.map_or_else(Vec::new, |base| DataFile::beside(&base.files, &commit.remove));
+        let version = TableVersion {
+            table: table.clone(),
+            version: commit.version(),
+            schema: types::from_delta(&table.to_string(), metadata.schema_string())?,
+            files: [commit.add, stayed].concat(),
+            properties: properties_of(&metadata),
+        };
+        let mut numbers = commit.base.as_ref().map(|base| base.numbers().clone()).unwrap_or_default();
+        numbers.insert(commit.txn.0, Some(commit.txn.1));
+        Ok(Self { version, protocol, metadata, state: None, numbers: Mutex::new(numbers) })
+    }
+
     fn numbers(&self) -> MutexGuard<'_, Numbers> {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,6 +114,13 @@ pub(super) struct Commit {
     pub(super) txn: (String, i64),
 }
 
+impl Commit {
+    /// The version that it makes.
+    fn version(&self) -> u64 {
+        self.base.as_ref().map_or(0, |base| base.version.version + 1)
+    }
+}
+
 impl Store {
     /// The latest version, loaded again only if the log has a newer one.
     pub(super) async fn load(&self, table: &TableName) -> Result<Option<Arc<Loaded>>, StoreError> {
@@ -101,7 +134,9 @@ impl Store {
         }
         let log = self.place.log(table)?;
         let state = DeltaTableState::try_new(&log, None).await.map_err(|e| delta_error(table, "cannot read its log", e))?;
-        self.keep(table, state, Numbers::new()).map(Some)
+        let loaded = Arc::new(Loaded::read(table, state)?);
+        self.cache().latest.insert(table.clone(), loaded.clone());
+        Ok(Some(loaded))
     }
 
     pub(super) async fn load_at(&self, table: &TableName, version: u64) -> Result<TableVersion, StoreError> {
@@ -142,10 +177,12 @@ impl Store {
         let table = &loaded.version.table;
         let failed = |e: DeltaTableError| delta_error(table, "cannot read its transactions", e);
         let log = self.place.log(table)?;
-        if let Ok(number) = loaded.state.transaction_version(&log, app).await {
+        // The state reads on in the log files that it was loaded from, and another hub may have removed them since.
+        if let Some(state) = &loaded.state
+            && let Ok(number) = state.transaction_version(&log, app).await
+        {
             return Ok(number);
         }
-        // The state reads on in the log files that it was loaded from, and another hub may have removed them since.
         let state = DeltaTableState::try_new(&log, Some(loaded.version.version)).await.map_err(failed)?;
         state.transaction_version(&log, app).await.map_err(failed)
     }
@@ -162,7 +199,7 @@ impl Store {
     /// program's in its place a conflict.
     pub(super) async fn commit(&self, table: &TableName, commit: Commit) -> Result<u64, StoreError> {
         self.control.check_lease()?;
-        let version = commit.base.as_ref().map_or(0, |base| base.version.version + 1);
+        let version = commit.version();
         let token = uuid::Uuid::new_v4().to_string();
         let Err(failure) = self.try_commit(table, commit, &token).await else { return Ok(version) };
         self.cache().latest.remove(table);
@@ -181,39 +218,37 @@ impl Store {
     async fn try_commit(&self, table: &TableName, commit: Commit, token: &str) -> Result<(), StoreError> {
         let failed = |e: DeltaTableError| delta_error(table, "cannot commit", e);
         let log = self.place.log(table)?;
-        let version = commit.base.as_ref().map_or(0, |base| base.version.version + 1);
+        let version = commit.version();
         let operation = match commit.data_change {
             true => DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None },
             false => DeltaOperation::Optimize { predicate: None, target_size: FILE_BYTES as i64 },
         };
-        let entry =
-            CommitData::new(actions(table, &commit)?, operation, HashMap::from([(TOKEN.to_owned(), token.into())]), Vec::new());
+        let properties = properties(table, &commit);
+        let protocol = protocol(table, &commit, &properties)?;
+        let metadata = metadata(table, &commit, properties)?;
+        let actions = actions(table, &commit, &protocol, &metadata);
+        let entry = CommitData::new(actions, operation, HashMap::from([(TOKEN.to_owned(), token.into())]), Vec::new());
         let bytes = entry.get_bytes().map_err(|e| failed(e.into()))?;
         let written = log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes), uuid::Uuid::new_v4()).await;
         written.map_err(|e| failed(e.into()))?;
-        let state = match &commit.base {
-            Some(base) => {
-                let mut state = base.state.clone();
-                state.update(&log, Some(version)).await.map_err(failed)?;
-                state
-            }
-            None => DeltaTableState::try_new(&log, Some(version)).await.map_err(failed)?,
-        };
         if (version + 1).is_multiple_of(CHECKPOINT_EVERY.into()) {
-            let mut at = DeltaTable::new(log);
-            at.state = Some(state.clone());
+            let mut at = DeltaTable::new(log.clone());
+            at.state = Some(DeltaTableState::try_new(&log, Some(version)).await.map_err(failed)?);
             checkpoints::create_checkpoint(&at, None).await.map_err(failed)?;
         }
-        let mut numbers = commit.base.as_ref().map(|base| base.numbers().clone()).unwrap_or_default();
-        numbers.insert(commit.txn.0, Some(commit.txn.1));
-        self.keep(table, state, numbers)?;
+        let loaded = Arc::new(Loaded::after(table, commit, protocol, metadata)?);
+        self.cache().latest.insert(table.clone(), loaded);
         Ok(())
     }
 
-    fn keep(&self, table: &TableName, state: DeltaTableState, numbers: Numbers) -> Result<Arc<Loaded>, StoreError> {
-        let loaded = Arc::new(Loaded { version: table_version(table, &state)?, state, numbers: Mutex::new(numbers) });
-        self.cache().latest.insert(table.clone(), loaded.clone());
-        Ok(loaded)
+    /// The latest version as the log alone has it, and that which is remembered.
+    #[cfg(test)]
+    pub(super) async fn read_and_remembered(&self, table: &TableName) -> [String; 2] {
+        let remembered = self.load(table).await.unwrap().unwrap();
+        let state = DeltaTableState::try_new(&self.place.log(table).unwrap(), None).await.unwrap();
+        let read = Loaded::read(table, state).unwrap();
+        assert!(read.protocol == remembered.protocol && read.metadata == remembered.metadata);
+        [&read, &remembered].map(|loaded| format!("{:#?}", loaded.version))
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -248,7 +283,7 @@ impl Store {
     }
 }
 
-/// What the log says of one version, in the store's own words.
+/// A version of the log in the store's own words.
 fn table_version(table: &TableName, state: &DeltaTableState) -> Result<TableVersion, StoreError> {
     let features = state.protocol().reader_features().unwrap_or_default();
     if let Some(unknown) = features.iter().find(|feature| !READER_FEATURES.contains(&feature.to_string().as_str())) {
@@ -270,25 +305,33 @@ fn table_version(table: &TableName, state: &DeltaTableState) -> Result<TableVers
         version: state.version(),
         schema: types::from_delta(&table.to_string(), metadata.schema_string())?,
         files,
-        properties: metadata.configuration().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        properties: properties_of(metadata),
     })
+}
+
+fn properties_of(metadata: &Metadata) -> BTreeMap<String, String> {
+    metadata.configuration().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn rows_of(stats: &str) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(stats).ok()?["numRecords"].as_u64()
 }
 
-fn actions(table: &TableName, commit: &Commit) -> Result<Vec<Action>, StoreError> {
+fn actions(table: &TableName, commit: &Commit, protocol: &Protocol, metadata: &Metadata) -> Vec<Action> {
     let mut actions = Vec::with_capacity(commit.add.len() + commit.remove.len() + commit.changes.len() + 3);
-    let properties = properties(table, commit);
-    actions.extend(protocol(table, commit, &properties)?.map(Action::Protocol));
-    actions.extend(metadata(table, commit, properties)?.map(Action::Metadata));
+    let base = commit.base.as_ref();
+    if base.is_none_or(|base| base.protocol != *protocol) {
+        actions.push(Action::Protocol(protocol.clone()));
+    }
+    if base.is_none_or(|base| base.metadata != *metadata) {
+        actions.push(Action::Metadata(metadata.clone()));
+    }
     actions.push(Action::Txn(Transaction::new(&commit.txn.0, commit.txn.1)));
     let now = Utc::now().timestamp_millis();
     actions.extend(commit.remove.iter().map(|file| Action::Remove(remove(table, file, commit.data_change, now))));
     actions.extend(commit.add.iter().map(|file| Action::Add(add(table, file, commit.data_change, now))));
     actions.extend(commit.changes.iter().map(|file| Action::Cdc(change(table, file))));
-    Ok(actions)
+    actions
 }
 
 /// The table's properties after the commit. What a table needs of Delta's features is set by what is committed, so that older tables get it, too.
@@ -304,8 +347,8 @@ fn properties(table: &TableName, commit: &Commit) -> BTreeMap<String, String> {
     properties
 }
 
-/// The oldest protocol that has all that is used here, so that every engine reads the table; `None` if it is there already.
-fn protocol(table: &TableName, commit: &Commit, properties: &BTreeMap<String, String>) -> Result<Option<Protocol>, StoreError> {
+/// The table's protocol after the commit: the oldest one that has all that is used here, so that every engine reads the table.
+fn protocol(table: &TableName, commit: &Commit, properties: &BTreeMap<String, String>) -> Result<Protocol, StoreError> {
     let uses = |name: &str| properties.get(name).is_some_and(|value| value == "true");
     let wanted = if uses(DELETION_VECTORS) {
         json!({ "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": READER_FEATURES, "writerFeatures": WRITER_FEATURES })
@@ -315,17 +358,18 @@ fn protocol(table: &TableName, commit: &Commit, properties: &BTreeMap<String, St
         json!({ "minReaderVersion": 1, "minWriterVersion": 2 })
     };
     let wanted: Protocol = serde_json::from_value(wanted).map_err(|e| delta_error(table, "cannot state its protocol", e))?;
-    let is_there = |base: &Arc<Loaded>| base.state.protocol().min_writer_version() >= wanted.min_writer_version();
-    Ok(if commit.base.as_ref().is_some_and(is_there) { None } else { Some(wanted) })
+    let base = commit.base.as_ref().map(|base| &base.protocol);
+    let has_all = base.filter(|base| base.min_writer_version() >= wanted.min_writer_version());
+    Ok(has_all.cloned().unwrap_or(wanted))
 }
 
-/// The table's metadata after the commit; `None` if they stay as they are.
-fn metadata(table: &TableName, commit: &Commit, properties: BTreeMap<String, String>) -> Result<Option<Metadata>, StoreError> {
+/// The table's metadata after the commit.
+fn metadata(table: &TableName, commit: &Commit, properties: BTreeMap<String, String>) -> Result<Metadata, StoreError> {
     let base = commit.base.as_ref();
-    if base.is_some_and(|base| base.version.properties == properties && base.version.schema == commit.schema) {
-        return Ok(None);
+    if let Some(base) = base.filter(|base| base.version.properties == properties && base.version.schema == commit.schema) {
+        return Ok(base.metadata.clone());
     }
-    let old = base.map(|base| base.state.metadata());
+    let old = base.map(|base| &base.metadata);
     let value = json!({
         "id": old.map_or_else(|| uuid::Uuid::new_v4().to_string(), |old| old.id().to_string()),
         "name": table.to_string(),
@@ -336,7 +380,7 @@ fn metadata(table: &TableName, commit: &Commit, properties: BTreeMap<String, Str
         "configuration": properties,
         "createdTime": old.and_then(|old| old.created_time()).unwrap_or_else(|| Utc::now().timestamp_millis()),
     });
-    serde_json::from_value(value).map(Some).map_err(|e| delta_error(table, "cannot state its metadata", e))
+    serde_json::from_value(value).map_err(|e| delta_error(table, "cannot state its metadata", e))
 }
 
 /// The log is trimmed by the hub's own maintenance, below the oldest cut that is kept; no other program may do so earlier.
@@ -395,6 +439,7 @@ mod tests {
         let mut bench = Bench::new().await;
         for pull in 1..=25 {
             bench.land(pull, every_type(0..20 + pull, (pull % 3) as i32), whole()).await.unwrap();
+            bench.check_memory().await;
         }
         let log = bench.folder.path().join("store/raw/erp__orders/_delta_log");
         assert!(log.join("_last_checkpoint").exists());
@@ -423,6 +468,7 @@ mod tests {
         std::fs::write(&first, older).unwrap();
         bench.restart().await;
         bench.land(2, orders(&[(1, "b")]), whole()).await.unwrap();
+        bench.check_memory().await;
         let text = std::fs::read_to_string(&second).unwrap();
         assert!(text.contains("\"minReaderVersion\":1,\"minWriterVersion\":4"), "{text}");
         assert!(text.contains("\"delta.enableChangeDataFeed\":\"true\""), "{text}");

@@ -103,8 +103,10 @@ fn primitive<T: ArrowPrimitiveType>(column: &ArrayRef, salt: u128, sums: &mut [u
 }
 
 fn bytes(column: &ArrayRef, salt: u128, sums: &mut [u128], offsets: &[i32], data: &[u8]) {
-    let value = |row: usize| &data[offsets[row] as usize..offsets[row + 1] as usize];
-    each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(value(row)), salt)));
+    each(column, sums, |row, sum| {
+        let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+        *sum = sum.wrapping_add(mix(word(&data[start..], end - start), salt));
+    });
 }
 
 fn each(column: &ArrayRef, sums: &mut [u128], mut visit: impl FnMut(usize, &mut u128)) {
@@ -119,36 +121,35 @@ fn signed(value: i64) -> u128 {
     value.cast_unsigned().into()
 }
 
-/// Short values as they are with their length, longer ones hashed.
+/// The first `length` bytes of `rest` as they are with their length if they are few, hashed if they are many.
 #[inline(always)]
-fn word(bytes: &[u8]) -> u128 {
-    if bytes.len() < 16 {
-        return padded(bytes);
+fn word(rest: &[u8], length: usize) -> u128 {
+    if length < 16 {
+        return padded(rest, length);
     }
-    if bytes.len() > CHAIN_BYTES {
+    let bytes = &rest[..length];
+    if length > CHAIN_BYTES {
         return of_bytes(bytes);
     }
-    let (words, rest) = bytes.as_chunks();
+    let (words, end) = bytes.as_chunks();
     let chain = words.iter().fold(0, |chain, word| mix(u128::from_le_bytes(*word) ^ chain, TEXT));
-    mix(padded(rest) ^ chain, TEXT)
+    // The end is that of the last 16 bytes: to cut them costs less than to copy so many.
+    let last = bytes.last_chunk().map_or(0, |last| u128::from_le_bytes(*last));
+    mix(with_length(last.unbounded_shr(128 - 8 * end.len() as u32), end.len()) ^ chain, TEXT)
 }
 
-/// Less than 16 bytes, and how many they are.
+/// The first `length` bytes of `rest`, less than 16, and how many they are.
 #[inline(always)]
-pub(super) fn padded(bytes: &[u8]) -> u128 {
-    let length = bytes.len();
-    // Two numbers that overlap cost less than a copy of so many bytes.
-    let word = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let last = u64::from_le_bytes(*last).unbounded_shr((16 - length as u32) * 8);
-        u128::from(u64::from_le_bytes(*first)) | u128::from(last) << 64
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let last = u32::from_le_bytes(*last).unbounded_shr((8 - length as u32) * 8);
-        u128::from(u32::from_le_bytes(*first)) | u128::from(last) << 32
-    } else {
-        // One to three bytes are the first, the middle and the last one.
-        let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0)) << (8 * at);
-        u128::from(byte(0) | byte(length / 2) | byte(length.saturating_sub(1)))
+pub(super) fn padded(rest: &[u8], length: usize) -> u128 {
+    let word = match rest.first_chunk() {
+        Some(word) => u128::from_le_bytes(*word) & u128::MAX.unbounded_shr(128 - 8 * length as u32),
+        None => rest[..length].iter().rev().fold(0, |word, byte| word << 8 | u128::from(*byte)),
     };
+    with_length(word, length)
+}
+
+#[inline(always)]
+fn with_length(word: u128, length: usize) -> u128 {
     word | (length as u128) << 120
 }
 
@@ -202,12 +203,13 @@ mod tests {
     /// Hashes are kept with tables.
     #[test]
     fn short_values_are_padded_with_zeros() {
-        let bytes: Vec<u8> = (1..16).map(|byte| byte * 17).collect();
+        let bytes: Vec<u8> = (1..18).map(|byte| byte * 14).collect();
         for length in 0..16 {
             let mut word = [0; 16];
             word[15] = length as u8;
             word[..length].copy_from_slice(&bytes[..length]);
-            assert_eq!(padded(&bytes[..length]), u128::from_le_bytes(word), "{length}");
+            assert_eq!(padded(&bytes[..length], length), u128::from_le_bytes(word), "{length}");
+            assert_eq!(padded(&bytes, length), u128::from_le_bytes(word), "{length} of more");
         }
     }
 

@@ -173,6 +173,7 @@ async fn run(steps: Vec<Step>, deletion_vectors: bool) {
             ..Landing::new(name(TABLE), pull, vec!["id".into()], instant(pull), batch(&[]).schema(), parts)
         };
         let landed = bench.store.land(landing).await.unwrap();
+        bench.check_memory().await;
         assert_eq!(landed, Landed { version: landed.version, rows_read: count, ..expected }, "pull {pull}");
         if step.restarts {
             bench.restart().await;

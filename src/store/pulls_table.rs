@@ -9,6 +9,11 @@ use super::pulls::PullRecord;
 use super::{Store, StoreError};
 
 impl Store {
+    /// Reads what [`Self::copy_pulls`] will need of the table's log.
+    pub async fn know_pulls(&self) -> Result<(), StoreError> {
+        self.journal("pulls").await.map(drop)
+    }
+
     /// Appends to `system.pulls` what was recorded since the last time.
     pub async fn copy_pulls(&self) -> Result<(), StoreError> {
         let journal = self.journal("pulls").await?;

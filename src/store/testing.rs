@@ -71,6 +71,12 @@ impl Bench {
     pub(super) async fn land(&self, pull: i64, batch: RecordBatch, options: Options) -> Result<Landed, StoreError> {
         self.store.land(landing(pull, vec![batch], options)).await
     }
+
+    /// What the store remembers of the table is what its log says.
+    pub(super) async fn check_memory(&self) {
+        let [read, remembered] = self.store.read_and_remembered(&name(TABLE)).await;
+        assert_eq!(read, remembered);
+    }
 }
 
 pub(super) async fn rows_of(store: &Store, version: &TableVersion) -> Vec<String> {

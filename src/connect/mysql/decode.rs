@@ -58,7 +58,13 @@ pub(super) fn fill(kind: Kind, field: &Field<'_>, zone: Option<Tz>, cells: &mut 
             cells.append(decimal(bytes, precision, scale)?);
         }
         (Kind::Date, Field::Date(year, month, day, 0, 0, 0, 0), Cells::Date(cells)) => cells.append(date(*year, *month, *day)?),
-        (Kind::Text | Kind::TextCast, Field::Bytes(bytes), Cells::Utf8(cells)) => cells.append_text(bytes)?,
+        (Kind::Text | Kind::TextCast, Field::Bytes(bytes), Cells::Utf8(cells)) => {
+            // Most texts are ASCII, which is seen faster than that they are UTF-8.
+            if !bytes.is_ascii() {
+                text(bytes)?;
+            }
+            cells.append(bytes, bytes.len());
+        }
         (kind, field, cells) => {
             cells.push(decode(kind, *field, zone)?)?;
         }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, GenericClient};
 
 use super::failure::failure;
@@ -198,10 +199,11 @@ pub(super) async fn describe(
         Some(schema) if !table.contains('.') => format!("{}.{}", quoted(schema), quoted(table)),
         _ => quoted_table(table),
     };
-    let rows = client.query(COLUMNS, &[&sql_name]).await.map_err(fail)?;
+    let rows = client.query_typed(COLUMNS, &[(&sql_name, Type::TEXT)]).await.map_err(fail)?;
     if rows.is_empty() {
         let exists = "select pg_catalog.to_regclass($1::text) is not null";
-        let exists: bool = client.query_one(exists, &[&sql_name]).await.map_err(fail)?.try_get(0).map_err(fail)?;
+        let exists: bool =
+            client.query_typed_one(exists, &[(&sql_name, Type::TEXT)]).await.map_err(fail)?.try_get(0).map_err(fail)?;
         let tables = table_names(client, schema).await.map_err(fail)?;
         // The name is looked up in the newest catalog, the columns and the list of tables in that of the snapshot.
         if exists || tables.iter().any(|name| name == table) {
@@ -234,7 +236,7 @@ async fn table_names(client: &impl GenericClient, schema: Option<&str>) -> Resul
             else n.nspname || '.' || c.relname end
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where c.relkind in ('r', 'v', 'm', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') order by 1";
-    client.query(sql, &[&schema]).await?.iter().map(|row| row.try_get(0)).collect()
+    client.query_typed(sql, &[(&schema, Type::TEXT)]).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// `class` and `category` are pg_type's: `e` an enum, `A` an array.
@@ -291,7 +293,7 @@ pub(super) async fn oldest_open_transaction(client: &Client) -> Result<Option<i6
           exists (select from other o join pg_catalog.pg_locks l on l.pid = o.pid and l.locktype = 'virtualxid'
             where o.xact_start is null and o.query = '<insufficient privilege>')
           or exists (select from pg_catalog.pg_prepared_xacts where database = pg_catalog.current_database())";
-    let row = client.query_one(sql, &[]).await?;
+    let row = client.query_typed_one(sql, &[]).await?;
     let (micros, unknown): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
     if unknown {
         tracing::warn!(

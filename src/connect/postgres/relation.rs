@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
 /// Tables below this are read at once: a second connection costs more than it saves.
@@ -66,7 +67,11 @@ pub(super) async fn describe(
           exists (select from indexes i join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.first_attnum
             where a.attname::text = $3::text)
         from me";
-    let Some(row) = client.query_opt(sql, &[&sql_name, &key, &cursor]).await? else { return Ok(None) };
+    let Some(row) =
+        client.query_typed_opt(sql, &[(&sql_name, Type::TEXT), (&key, Type::TEXT_ARRAY), (&cursor, Type::TEXT)]).await?
+    else {
+        return Ok(None);
+    };
     let (kind, rows, has_children): (&str, f64, bool) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let is_partitioned = kind == "p";
     // Rows of tables that inherit from this one are read with it, but are not in its indexes and statistics.
@@ -98,7 +103,7 @@ impl Relation {
               pg_catalog.current_setting('block_size')::bigint
             from heaps h join pg_catalog.pg_class c on c.oid = h.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
             left join pg_catalog.pg_am a on a.oid = c.relam order by 1";
-        let rows = client.query(sql, &[&self.oid, &self.is_partitioned]).await?;
+        let rows = client.query_typed(sql, &[(&self.oid, Type::OID), (&self.is_partitioned, Type::BOOL)]).await?;
         let mut heaps = Vec::with_capacity(rows.len());
         let mut page_bytes = 8_192;
         for row in &rows {
@@ -148,7 +153,7 @@ pub(super) async fn rewritten(client: &Client) -> Result<Option<String>, Error> 
           and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
           and (c.oid is null and pg_catalog.pg_get_indexdef(l.relation) is null or c.relkind in ('r', 'm') and c.relfilenode <> 0
             and c.relfilenode is distinct from pg_catalog.pg_relation_filenode(c.oid)) limit 1";
-    client.query_opt(sql, &[]).await?.map(|row| row.try_get(0)).transpose()
+    client.query_typed_opt(sql, &[]).await?.map(|row| row.try_get(0)).transpose()
 }
 
 #[cfg(test)]

@@ -79,7 +79,10 @@ pub(super) async fn connect(system: &System, secret: Option<Secret>, purpose: Pu
             let own = "set max_parallel_workers_per_gather = 0";
             let timeout = system.load.statement_timeout;
             let timeout = timeout.map(|timeout| format!("set statement_timeout = {}; ", timeout.as_millis())).unwrap_or_default();
-            format!("{timeout}set lock_timeout = {}; {own}", READ_LOCK_TIMEOUT.as_millis())
+            // To compile a statement takes longer than to read some thousand rows; servers before version 11 know no such thing.
+            let plain =
+                "select pg_catalog.set_config('jit', 'off', false) where pg_catalog.current_setting('jit', true) is not null";
+            format!("{timeout}set lock_timeout = {}; {own}; {plain}", READ_LOCK_TIMEOUT.as_millis())
         }
         Purpose::Write => format!(
             "set statement_timeout = {}; set lock_timeout = {}",

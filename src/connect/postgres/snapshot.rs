@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::Error;
+use tokio_postgres::{Error, SimpleQueryMessage};
 
 use super::catalog;
 use super::failure::failure;
@@ -31,9 +31,8 @@ impl Snapshot {
         let name = if system.load.connections > 1 { exported(&session, &system.name).await.map_err(fail)? } else { None };
         if name.is_none() {
             // The first query takes the snapshot.
-            session.client.batch_execute(&format!("{BEGIN}; select pg_catalog.now()")).await.map_err(fail)?;
+            session.client.batch_execute(&format!("{BEGIN}; select pg_catalog.now(); {SAVEPOINT}")).await.map_err(fail)?;
         }
-        session.client.batch_execute("savepoint stream").await.map_err(fail)?;
         Ok(Self { system: system.clone(), secret, sessions: vec![Arc::new(session)], name, safe_until })
     }
 
@@ -75,12 +74,16 @@ impl Snapshot {
 }
 
 const BEGIN: &str = "begin isolation level repeatable read read only";
+const SAVEPOINT: &str = "savepoint stream";
 
 /// Begins the transaction and exports its snapshot; `None`, and no transaction, where the server cannot.
 async fn exported(session: &Session, system: &str) -> Result<Option<String>, Error> {
-    session.client.batch_execute(BEGIN).await?;
-    match session.client.query_one("select pg_catalog.pg_export_snapshot()", &[]).await {
-        Ok(row) => row.try_get(0).map(Some),
+    let begin = format!("{BEGIN}; select pg_catalog.pg_export_snapshot(); {SAVEPOINT}");
+    match session.client.simple_query(&begin).await {
+        Ok(answers) => Ok(answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })),
         Err(error) if error.as_db_error().is_some() => {
             tracing::warn!(system, error = %error, "the snapshot cannot be shared; reading with one connection");
             session.client.batch_execute("rollback").await.map(|()| None)
@@ -92,7 +95,7 @@ async fn exported(session: &Session, system: &str) -> Result<Option<String>, Err
 async fn imported(system: &System, secret: Option<Secret>, name: &str) -> Result<Session, ConnectError> {
     let session = connect(system, secret, Purpose::Read).await?;
     let name = name.replace('\'', "''");
-    let begin = format!("{BEGIN}; set transaction snapshot '{name}'; savepoint stream");
+    let begin = format!("{BEGIN}; set transaction snapshot '{name}'; {SAVEPOINT}");
     let begun = session.client.batch_execute(&begin).await;
     begun.map_err(|error| failure(&system.name, "joining the snapshot", error))?;
     Ok(session)

@@ -193,13 +193,17 @@ impl Splitter {
 
     /// Looks at messages that are there completely, up to the first of another kind. Returns whether there is such a one behind rows.
     fn look(&mut self) -> bool {
+        if self.other == 0 {
+            let bytes = &self.buffer[..];
+            while let Some((COPY_DATA, length)) = bytes.get(self.rows..).and_then(head)
+                && length <= bytes.len() - self.rows
+            {
+                self.rows += length;
+            }
+        }
         while let Some((kind, length)) = self.buffer.get(self.rows + self.other..).and_then(head) {
             if self.rows + self.other + length > self.buffer.len() {
                 break;
-            }
-            if kind == COPY_DATA && self.other == 0 {
-                self.rows += length;
-                continue;
             }
             if kind == COPY_DATA || self.rows > 0 {
                 return self.rows > 0;

@@ -116,7 +116,8 @@ impl Hub {
         }
         let count = Count { done: AtomicUsize::new(0), total };
         let pulls = tasks.into_iter().map(|(system, streams)| self.pull_system(order, system, streams, &count));
-        let done = try_join_all(pulls).await;
+        // What the notes need of their table is read while systems answer; should that fail, they say so.
+        let (done, _known) = tokio::join!(try_join_all(pulls), self.store.know_pulls());
         self.note_pulls().await;
         Ok(PullReport { systems: done? })
     }

@@ -8,7 +8,7 @@ use crate::base::TableName;
 use crate::base::time::Instant;
 use crate::connect::{CursorValue, Extent, Part, Reading, Source};
 use crate::project::{Policy, PullMode, Stream, System};
-use crate::store::{Batches, Landed, Landing, LandingScope, PullKind, TableVersion};
+use crate::store::{Batches, Landed, Landing, LandingScope, PullKind, StoreError, TableVersion};
 
 use super::super::admit::Admission;
 use super::super::cursor::{self, Seen};
@@ -69,9 +69,8 @@ impl Task<'_> {
     /// One try; nothing is committed unless all of it was read.
     pub async fn attempt(&self, connection: &mut Connection<'_>, meter: &Meter) -> Result<Pulled, Failure> {
         // The log is read while the system answers.
-        let table = self.table();
-        let (opened, latest) = tokio::join!(connection.open(), self.hub.store.latest(&table));
-        let ((source, opened_at), latest) = (opened?, latest?);
+        let (opened, known) = tokio::join!(connection.open(), self.known());
+        let ((source, opened_at), latest) = (opened?, known?);
         let last = self.last_cursor(latest.as_ref());
         let seen = self.seen(last, opened_at);
         let way = match last.filter(|_| !self.whole && self.stream.mode != PullMode::Full) {
@@ -81,6 +80,13 @@ impl Task<'_> {
             None => self.all(),
         };
         self.take(source, way, seen, meter, latest.as_ref()).await
+    }
+
+    /// The table's latest version; the store knows its last pull from then on.
+    async fn known(&self) -> Result<Option<TableVersion>, StoreError> {
+        let (store, table) = (&self.hub.store, self.table());
+        store.next_pull(&table).await?;
+        store.latest(&table).await
     }
 
     /// Reads and lands.
