@@ -82,7 +82,7 @@ fn add(column: &ArrayRef, salt: u128, sums: &mut [u128]) -> bool {
         DataType::Float64 => primitive::<Float64Type>(column, salt, sums, |value| value.to_bits().into()),
         DataType::Boolean => {
             let values = column.as_boolean();
-            each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(values.value(row).into(), salt)));
+            each(column, sums, |row| mix(values.value(row).into(), salt));
         }
         DataType::Utf8 => {
             let texts = column.as_string::<i32>();
@@ -99,21 +99,24 @@ fn add(column: &ArrayRef, salt: u128, sums: &mut [u128]) -> bool {
 
 fn primitive<T: ArrowPrimitiveType>(column: &ArrayRef, salt: u128, sums: &mut [u128], word: impl Fn(T::Native) -> u128) {
     let values = column.as_primitive::<T>().values();
-    each(column, sums, |row, sum| *sum = sum.wrapping_add(mix(word(values[row]), salt)));
+    each(column, sums, |row| mix(word(values[row]), salt));
 }
 
 fn bytes(column: &ArrayRef, salt: u128, sums: &mut [u128], offsets: &[i32], data: &[u8]) {
-    each(column, sums, |row, sum| {
+    each(column, sums, |row| {
         let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-        *sum = sum.wrapping_add(mix(word(&data[start..], end - start), salt));
+        mix(word(&data[start..], end - start), salt)
     });
 }
 
-fn each(column: &ArrayRef, sums: &mut [u128], mut visit: impl FnMut(usize, &mut u128)) {
-    let rows = sums.iter_mut().enumerate();
-    match column.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => rows.for_each(|(row, sum)| visit(row, sum)),
-        Some(nulls) => rows.filter(|(row, _)| nulls.is_valid(*row)).for_each(|(row, sum)| visit(row, sum)),
+/// Adds the hash of each value that is not null.
+#[inline(always)] // as is `hash`, which is called in one place
+fn each(column: &ArrayRef, sums: &mut [u128], hash: impl Fn(usize) -> u128) {
+    let nulls = column.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+    for (row, sum) in sums.iter_mut().enumerate() {
+        if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+            *sum = sum.wrapping_add(hash(row));
+        }
     }
 }
 

@@ -69,8 +69,8 @@ impl Keyed {
     /// Refuses a NULL in a key; `before`: rows read before this batch.
     pub(super) fn check_nulls(&self, batch: &RecordBatch, before: u64) -> Result<(), StoreError> {
         for column in &self.key {
-            let values = batch.column(*column);
-            if let Some(row) = (0..values.len()).find(|row| values.is_null(*row)) {
+            let nulls = batch.column(*column).nulls().filter(|nulls| nulls.null_count() > 0);
+            if let Some(row) = nulls.and_then(|nulls| nulls.iter().position(|is_valid| !is_valid)) {
                 let column = self.schema.field(*column).name().clone();
                 return Err(StoreError::NullKey { table: self.table.clone(), column, row: before + row as u64 + 1 });
             }

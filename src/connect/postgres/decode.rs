@@ -264,6 +264,8 @@ fn plain(mut digits: impl Iterator<Item = u16>, weight: i16) -> String {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::DataType;
     use proptest::prelude::*;
 
     use super::*;
@@ -351,6 +353,31 @@ mod tests {
                     prop_assert_eq!(filled(kind, bytes, &after, zone), decoded, "{:?}", kind);
                 }
             }
+        }
+    }
+
+    proptest! {
+        /// However many values are appended together: nulls, texts of any length and bytes that are none come out one by one.
+        #[test]
+        fn texts_come_one_by_one(values in prop::collection::vec(prop::option::of(prop_oneof![
+            "[ -~]{0,80}".prop_map(String::into_bytes),
+            ".{0,9}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..9),
+        ]), 0..30)) {
+            let texts: Vec<Option<&str>> = values.iter().map(|value| std::str::from_utf8(value.as_deref()?).ok()).collect();
+            let mut fields = values.iter().map(|value| value.as_ref().map(|value| Field { rest: value, len: value.len() }));
+            let (mut cells, mut refused) = (Cells::new(&DataType::Utf8, 0, 0), 0);
+            loop {
+                match fill(Kind::Text, &mut fields, None, &mut cells) {
+                    Ok(Filled::All) => break,
+                    Ok(Filled::UpToNull) => {}
+                    Err(_) => refused += 1,
+                }
+                cells.push_null();
+            }
+            prop_assert_eq!(refused, values.iter().zip(&texts).filter(|(value, text)| value.is_some() && text.is_none()).count());
+            let column = cells.finish(&DataType::Utf8, 0).unwrap();
+            prop_assert_eq!(column.as_string::<i32>().iter().collect::<Vec<_>>(), texts);
         }
     }
 

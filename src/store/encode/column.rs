@@ -45,7 +45,6 @@ const GAIN_MIN: usize = 32;
 pub(in crate::store) struct Codec {
     usual: Compressor<'static>,
     fast: Compressor<'static>,
-    buffer: Vec<u8>,
     /// A page before it is compressed.
     page: Vec<u8>,
 }
@@ -54,7 +53,7 @@ impl Codec {
     pub(in crate::store) fn new() -> io::Result<Self> {
         let mut usual = Self::compressor(ZstdLevel::default().compression_level())?;
         usual.set_parameter(CParameter::MinMatch(MATCH_BYTES_MIN))?;
-        Ok(Self { usual, fast: Self::compressor(FAST_LEVEL)?, buffer: Vec::new(), page: Vec::new() })
+        Ok(Self { usual, fast: Self::compressor(FAST_LEVEL)?, page: Vec::new() })
     }
 
     fn compressor(level: i32) -> io::Result<Compressor<'static>> {
@@ -64,11 +63,8 @@ impl Codec {
     }
 
     fn compress(&mut self, bytes: &[u8], is_hopeless: bool) -> io::Result<Bytes> {
-        self.buffer.clear();
-        self.buffer.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
         let compressor = if is_hopeless { &mut self.fast } else { &mut self.usual };
-        compressor.compress_to_buffer(bytes, &mut self.buffer)?;
-        Ok(Bytes::copy_from_slice(&self.buffer))
+        compressor.compress(bytes).map(Bytes::from)
     }
 }
 

@@ -10,19 +10,25 @@ pub(super) fn width_of(value: u64) -> usize {
 }
 
 /// Appends `width` bits of each value, the lowest first.
-#[inline]
-fn pack(values: impl Iterator<Item = u64>, width: usize, out: &mut Vec<u8>) {
+#[inline(always)]
+fn pack(values: impl ExactSizeIterator<Item = u64>, width: usize, out: &mut Vec<u8>) {
+    let end = out.len() + (values.len() * width).div_ceil(8);
+    let start = out.len();
+    out.resize(start + (end - start).next_multiple_of(8), 0);
+    let mut words = out[start..].as_chunks_mut::<8>().0.iter_mut();
+    let mut put = |word: u64| words.next().into_iter().for_each(|next| *next = word.to_le_bytes());
     let (mut word, mut filled) = (0_u64, 0);
     for value in values {
         word |= value << filled;
         filled += width;
         if filled >= 64 {
-            out.extend_from_slice(&word.to_le_bytes());
+            put(word);
             filled -= 64;
             word = if filled == 0 { 0 } else { value >> (width - filled) };
         }
     }
-    out.extend_from_slice(&word.to_le_bytes()[..filled.div_ceil(8)]);
+    put(word);
+    out.truncate(end);
 }
 
 /// A bit for each value that is not 0.
@@ -60,8 +66,9 @@ pub(super) fn positions(values: &[u32], width: usize, out: &mut Vec<u8>) {
         return run(*first, values.len(), width, out);
     }
     number((values.len().div_ceil(8) as u64) << 1 | 1, out);
-    let padding = values.len().next_multiple_of(8) - values.len();
-    pack(values.iter().copied().map(u64::from).chain(std::iter::repeat_n(0, padding)), width, out);
+    let end = out.len() + values.len().div_ceil(8) * width;
+    pack(values.iter().map(|value| u64::from(*value)), width, out);
+    out.resize(end, 0);
 }
 
 /// Differences of neighbours (`DELTA_BINARY_PACKED`). `is_short`: the values have 32 bits, and so have their differences.
