@@ -194,6 +194,7 @@ impl Splitter {
     /// Looks at messages that are there completely, up to the first of another kind. Returns whether there is such a one behind rows.
     fn look(&mut self) -> bool {
         if self.other == 0 {
+            // Rows have a loop of their own: they are nearly all that comes.
             let bytes = &self.buffer[..];
             while let Some((COPY_DATA, length)) = bytes.get(self.rows..).and_then(head)
                 && length <= bytes.len() - self.rows

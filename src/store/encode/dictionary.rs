@@ -4,8 +4,6 @@ use super::super::hash::padded;
 use super::column::{Form, Values};
 
 const SLOTS: usize = 1 << 10;
-/// How far apart numbers may be that are found without their hash.
-const NEAR: usize = 1 << 14;
 /// An odd number without pattern (digits of π).
 const SPREAD: u64 = 0x2432_6a88_85a3_08d3;
 
@@ -17,9 +15,6 @@ pub(super) struct Dictionary {
     /// Number of the value + 1; 0 is free.
     slots: Vec<u32>,
     hashes: Vec<u64>,
-    /// Number of the value + 1 of values from `least` on, as far as they were asked for.
-    near: Vec<u32>,
-    least: i64,
     pub(super) values: Values,
     /// Where each value of bytes starts.
     starts: Vec<usize>,
@@ -30,8 +25,7 @@ pub(super) struct Dictionary {
 impl Dictionary {
     /// `like`: values of the column.
     pub(super) fn new(like: &Values) -> Self {
-        let (hashes, near) = (Vec::new(), Vec::new());
-        Self { slots: vec![0; SLOTS], hashes, near, least: 0, values: like.none(), starts: Vec::new(), words: Vec::new() }
+        Self { slots: vec![0; SLOTS], hashes: Vec::new(), values: like.none(), starts: Vec::new(), words: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -59,12 +53,7 @@ impl Dictionary {
     /// The number of each value; new ones get the next.
     pub(super) fn numbers_of(&mut self, values: &Values) -> Vec<u32> {
         match values {
-            Values::Numbers(values) => {
-                if let (Some(first), true) = (values.first(), self.near.is_empty()) {
-                    (self.near, self.least) = (vec![0; NEAR], first.saturating_sub(NEAR as i64 / 2));
-                }
-                values.iter().map(|value| self.number_of_number(*value)).collect()
-            }
+            Values::Numbers(values) => values.iter().map(|value| self.number_of_number(*value)).collect(),
             Values::Bytes { lengths, body } => {
                 let mut rest = body.as_slice();
                 let each = lengths.iter().map(|length| {
@@ -79,13 +68,9 @@ impl Dictionary {
 
     #[inline]
     fn number_of_number(&mut self, value: i64) -> u32 {
-        let distance = value.wrapping_sub(self.least).cast_unsigned() as usize;
-        if let Some(number @ 1..) = self.near.get(distance) {
-            return number - 1;
-        }
         // No two numbers have the same.
         let hash = value.cast_unsigned().wrapping_mul(SPREAD | 1).rotate_left(32);
-        let number = match self.find(hash, |own, number| own.hashes[number] == hash) {
+        match self.find(hash, |own, number| own.hashes[number] == hash) {
             Ok(number) => number,
             Err(slot) => {
                 if let Values::Numbers(values) = &mut self.values {
@@ -93,11 +78,7 @@ impl Dictionary {
                 }
                 self.add(slot, hash)
             }
-        };
-        if let Some(near) = self.near.get_mut(distance) {
-            *near = number + 1;
         }
-        number
     }
 
     /// The number of the first `length` bytes of `rest`.

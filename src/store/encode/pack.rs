@@ -12,9 +12,8 @@ pub(super) fn width_of(value: u64) -> usize {
 /// Appends `width` bits of each value, the lowest first.
 #[inline(always)]
 fn pack(values: impl ExactSizeIterator<Item = u64>, width: usize, out: &mut Vec<u8>) {
-    let end = out.len() + (values.len() * width).div_ceil(8);
-    let start = out.len();
-    out.resize(start + (end - start).next_multiple_of(8), 0);
+    let (start, bytes) = (out.len(), (values.len() * width).div_ceil(8));
+    out.resize(start + bytes.next_multiple_of(8), 0);
     let mut words = out[start..].as_chunks_mut::<8>().0.iter_mut();
     let mut put = |word: u64| words.next().into_iter().for_each(|next| *next = word.to_le_bytes());
     let (mut word, mut filled) = (0_u64, 0);
@@ -28,7 +27,7 @@ fn pack(values: impl ExactSizeIterator<Item = u64>, width: usize, out: &mut Vec<
         }
     }
     put(word);
-    out.truncate(end);
+    out.truncate(start + bytes);
 }
 
 /// A bit for each value that is not 0.
@@ -105,7 +104,7 @@ fn of_width<const SHORT: bool>(values: &[i64], out: &mut Vec<u8>) {
             }
             let width = width_of(any);
             out[widths_at + part] = width as u8;
-            pack(above.into_iter(), width, out);
+            pack(above.iter().copied(), width, out);
         }
     }
 }
