@@ -17,7 +17,6 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use roaring::RoaringTreemap;
-use tokio::task::JoinSet;
 
 use super::encode::{self, Column, GROUP_ROWS};
 use super::output::Output;
@@ -48,8 +47,6 @@ pub(super) struct FileWriter {
     stem: String,
     schema: SchemaRef,
     open: Option<Open>,
-    /// The file before, while the store makes it last: one at most. It ends with the writer.
-    ending: JoinSet<Result<DataFile, StoreError>>,
     done: Vec<DataFile>,
 }
 
@@ -80,7 +77,7 @@ impl Open {
 impl FileWriter {
     /// `stem`: path from the store's folder without the unique end, e.g. `raw/erp__orders/p-7`.
     pub(super) fn new(store: Arc<dyn ObjectStore>, table: &str, stem: String, schema: SchemaRef) -> Self {
-        Self { store, table: table.into(), stem, schema, open: None, ending: JoinSet::new(), done: Vec::new() }
+        Self { store, table: table.into(), stem, schema, open: None, done: Vec::new() }
     }
 
     /// Appends rows of the writer's schema.
@@ -121,7 +118,6 @@ impl FileWriter {
     /// Closes the last file and returns all of them, synced.
     pub(super) async fn finish(mut self) -> Result<Vec<DataFile>, StoreError> {
         self.end().await?;
-        self.ended().await?;
         Ok(self.done)
     }
 
@@ -137,22 +133,12 @@ impl FileWriter {
 
     async fn end(&mut self) -> Result<(), StoreError> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let (table, path) = (self.table.clone(), open.output.path.clone());
-        let failed = move |source| parquet_error(&table, &path, "finish it", source);
+        let path = open.output.path.clone();
+        let failed = |source| parquet_error(&self.table, &path, "finish it", source);
         if open.group_rows > 0 {
-            open.end_group().await.map_err(&failed)?;
+            open.end_group().await.map_err(failed)?;
         }
-        self.ended().await?;
-        // A disk takes its time for what is to last; the next file need not wait for it.
-        self.ending.spawn(async move { open.output.finish(&open.with_nan).await.map_err(failed) });
-        Ok(())
-    }
-
-    /// Waits for the file before.
-    async fn ended(&mut self) -> Result<(), StoreError> {
-        if let Some(ended) = self.ending.join_next().await {
-            self.done.push(ended.map_err(|source| StoreError::Task { table: self.table.clone(), source })??);
-        }
+        self.done.push(open.output.finish(&open.with_nan).await.map_err(failed)?);
         Ok(())
     }
 }
