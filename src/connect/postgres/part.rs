@@ -46,7 +46,7 @@ struct Part {
     /// Rows on their way from what was received to the batch.
     found: Found,
     batcher: Batcher,
-    /// Batches that one message completed beyond the first.
+    /// Batches that are complete and not given out yet.
     ready: VecDeque<RecordBatch>,
     has_ended: bool,
 }
