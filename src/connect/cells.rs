@@ -420,9 +420,9 @@ impl Batcher {
         Ok(())
     }
 
-    /// Rows for which the batch has room.
-    pub(super) fn room(&self) -> usize {
-        BATCH_ROWS_MAX - self.rows
+    /// Rows and bytes for which the batch has room; a row may be larger.
+    pub(super) fn room(&self) -> (usize, usize) {
+        (BATCH_ROWS_MAX - self.rows, BATCH_BYTES_MAX.saturating_sub(self.bytes))
     }
 
     /// Ends the current row; yields a batch when it is full.

@@ -110,14 +110,14 @@ impl Rows {
         Self { width: i16::try_from(width).unwrap_or(i16::MAX), header_read: false, ended: false }
     }
 
-    /// Finds the next rows of `block`, at most `max`: none once it is read.
-    pub(super) fn find(&mut self, block: &mut Block<'_>, max: usize, found: &mut Found) -> Result<(), Malformed> {
+    /// Finds the next rows of `block`: none once it is read, at most `max`, and none after those that fill `bytes`.
+    pub(super) fn find(&mut self, block: &mut Block<'_>, max: usize, bytes: usize, found: &mut Found) -> Result<(), Malformed> {
         if u32::try_from(block.bytes.len()).is_err() {
             return Err(Malformed("a row is larger than 4 GB"));
         }
         (found.rows, found.bytes) = (0, 0);
         found.starts.resize(max * found.width, 0);
-        while found.rows < max {
+        while found.rows < max && found.bytes < bytes {
             if block.at == block.end {
                 let rest = &block.bytes[block.at..];
                 let Some((_, length)) = head(rest).filter(|(_, length)| *length <= rest.len()) else { break };
@@ -224,11 +224,11 @@ mod tests {
     fn add(reader: &mut Rows, mut block: Block<'_>, max: usize, rows: &mut Vec<Row>) -> Result<(), Malformed> {
         let mut found = Found::new(3);
         loop {
-            reader.find(&mut block, max, &mut found)?;
+            reader.find(&mut block, max, 20, &mut found)?;
             if found.rows == 0 {
                 return Ok(());
             }
-            assert!(found.rows <= max);
+            assert!(found.rows <= max && (found.rows == 1 || found.bytes < 20 + 3 * 9));
             let taken = |fields: Fields<'_>| fields.map(|field| field.map(|field| field.bytes().to_vec())).collect::<Row>();
             let columns: Vec<Row> = (0..3).map(|column| taken(found.column(&block, column))).collect();
             for row in 0..found.rows {

@@ -129,8 +129,9 @@ impl Part {
         let Self { shared, copy: Some(Copy { rows, .. }), found, batcher, ready, .. } = self else { return Ok(()) };
         let plan = &shared.plan;
         loop {
-            let max = batcher.room().min(ROWS_AT_ONCE);
-            rows.find(&mut block, max, found).map_err(|Malformed(what)| plan.changed(what))?;
+            let (max, bytes) = batcher.room();
+            let malformed = |Malformed(what)| plan.changed(what);
+            rows.find(&mut block, max.min(ROWS_AT_ONCE), bytes, found).map_err(malformed)?;
             if found.rows == 0 {
                 return Ok(());
             }
