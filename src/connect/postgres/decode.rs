@@ -365,7 +365,9 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..9),
         ]), 0..30)) {
             let texts: Vec<Option<&str>> = values.iter().map(|value| std::str::from_utf8(value.as_deref()?).ok()).collect();
-            let mut fields = values.iter().map(|value| value.as_ref().map(|value| Field { rest: value, len: value.len() }));
+            // What follows a value is no part of it.
+            let block: Vec<_> = values.iter().map(|value| value.as_ref().map(|value| [value.as_slice(), &[0xff; 70]].concat())).collect();
+            let mut fields = block.iter().map(|rest| rest.as_ref().map(|rest| Field { rest, len: rest.len() - 70 }));
             let (mut cells, mut refused) = (Cells::new(&DataType::Utf8, 0, 0), 0);
             loop {
                 match fill(Kind::Text, &mut fields, None, &mut cells) {
