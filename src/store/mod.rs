@@ -15,6 +15,7 @@ mod cut;
 mod delta;
 mod diff;
 mod discard;
+mod disk;
 mod encode;
 #[cfg(test)]
 mod engines;

@@ -1,30 +1,20 @@
-//! Where tables lie: a local folder or a bucket. Local writes reach the disk before they return.
+//! Where tables lie: a local folder or a bucket.
 
-use std::fmt;
-use std::fs::File;
-use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
-};
+use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use crate::base::TableName;
 use crate::project::bucket_options;
 
 use super::StoreError;
+use super::disk::Disk;
 use super::error::BoxError;
 
 /// The object store and the folder in it that holds all tables.
@@ -65,7 +55,7 @@ impl Place {
             let prefix = Path::from_absolute_path(&folder).map_err(|e| fail(e.into()))?;
             let url = Url::from_directory_path(&folder).map_err(|()| fail("not an absolute path".into()))?;
             disk = Some(folder);
-            (Arc::new(SyncedDisk { inner: LocalFileSystem::new() }), prefix, url)
+            (Arc::new(Disk::default()), prefix, url)
         };
         let folder = Arc::new(PrefixStore::new(whole.clone(), prefix.clone()));
         Ok(Self { whole, folder, prefix, url, disk })
@@ -110,124 +100,4 @@ fn local_folder(root: &FsPath, store: &str) -> std::io::Result<PathBuf> {
     let folder = root.join(store);
     std::fs::create_dir_all(&folder)?;
     folder.canonicalize()
-}
-
-/// The local disk, with every written file and its folder synced before a write returns: `LocalFileSystem` alone leaves both to the
-/// operating system, so that a power cut could lose a commit that was already reported.
-#[derive(Debug, Clone)]
-struct SyncedDisk {
-    inner: LocalFileSystem,
-}
-
-impl fmt::Display for SyncedDisk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "synced {}", self.inner)
-    }
-}
-
-impl SyncedDisk {
-    fn target(&self, location: &Path) -> object_store::Result<Target> {
-        let file = self.inner.path_to_filesystem(location)?;
-        // Folders that do not exist yet will be new entries of their parents, which must be synced too.
-        let folders: Vec<_> = file.ancestors().skip(1).map(FsPath::to_path_buf).collect();
-        let old = folders.iter().position(|folder| folder.exists()).unwrap_or(folders.len());
-        Ok(Target { file, folders: folders.into_iter().take(old + 1).collect() })
-    }
-}
-
-/// A file to be written, and the folders that get a new entry by it.
-#[derive(Debug, Clone)]
-struct Target {
-    file: PathBuf,
-    folders: Vec<PathBuf>,
-}
-
-impl Target {
-    async fn sync(self) -> object_store::Result<()> {
-        let sync = move || -> std::io::Result<()> {
-            File::open(&self.file)?.sync_all()?;
-            self.folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
-        };
-        let failed = |source: BoxError| object_store::Error::Generic { store: "synced disk", source };
-        match tokio::task::spawn_blocking(sync).await {
-            Ok(done) => done.map_err(|e| failed(e.into())),
-            Err(e) => Err(failed(e.into())),
-        }
-    }
-}
-
-#[async_trait]
-impl ObjectStore for SyncedDisk {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
-        let target = self.target(location)?;
-        let put = self.inner.put_opts(location, payload, options).await?;
-        target.sync().await?;
-        Ok(put)
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        let target = self.target(location)?;
-        let inner = self.inner.put_multipart_opts(location, options).await?;
-        Ok(Box::new(SyncedUpload { inner, target }))
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {
-        self.inner.get_ranges(location, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix).boxed()
-    }
-
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
-        let target = self.target(to)?;
-        self.inner.copy_opts(from, to, options).await?;
-        target.sync().await
-    }
-}
-
-#[derive(Debug)]
-struct SyncedUpload {
-    inner: Box<dyn MultipartUpload>,
-    target: Target,
-}
-
-#[async_trait]
-impl MultipartUpload for SyncedUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data)
-    }
-
-    async fn complete(&mut self) -> object_store::Result<PutResult> {
-        let put = self.inner.complete().await?;
-        self.target.clone().sync().await?;
-        Ok(put)
-    }
-
-    async fn abort(&mut self) -> object_store::Result<()> {
-        self.inner.abort().await
-    }
 }
