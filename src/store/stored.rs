@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use roaring::RoaringBitmap;
 
@@ -68,7 +68,7 @@ struct Sought {
 }
 
 impl Sought {
-    const BITS_A_KEY: usize = 16;
+    const BITS_A_KEY: usize = 32;
 
     fn new(keys: KeySet) -> Self {
         let mut bits = vec![0; (keys.len() * Self::BITS_A_KEY).div_ceil(64).next_power_of_two()];
@@ -204,19 +204,31 @@ impl Stored {
             _ => keys.as_ref().as_ref().is_none_or(|keys| keys.may_be_in_group(group)),
         };
         let mut columns = self.files.groups(&self.list[file as usize], self.probed(), may_hold);
-        let (mut found, mut positions) = (Vec::new(), RoaringBitmap::new());
+        let (mut found, mut positions, mut probed) = (Vec::new(), RoaringBitmap::new(), Vec::new());
         while let Some(located) = columns.next().await {
             let located = located?;
             let keys = self.keyed.key_hashes(&located.rows)?;
             let expected = self.expected(&located.rows, &keys)?;
+            let mut chosen = Vec::new();
             for (row, key) in keys.into_iter().enumerate() {
                 if expected[row] || wanted.contains(half(key)) {
                     positions.insert(located.positions[row] as u32);
                     found.push((key, expected[row]));
+                    chosen.push(row as u32);
                 }
             }
+            if self.compares && !chosen.is_empty() {
+                let chosen = take_record_batch(&located.rows, &UInt32Array::from(chosen));
+                probed.push(chosen.map_err(self.files.arrow("pick rows"))?);
+            }
         }
-        let rows = if self.compares { self.image_hashes(file, &positions).await? } else { vec![0; found.len()] };
+        let rows = match probed.first().map(RecordBatch::schema) {
+            Some(schema) => {
+                let probed = concat_batches(&schema, &probed).map_err(self.files.arrow("put rows together"))?;
+                self.image_hashes(file, &positions, probed).await?
+            }
+            None => vec![0; found.len()],
+        };
         let mut join = join.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = found.into_iter().zip(rows).zip(&positions);
         entries
@@ -224,18 +236,17 @@ impl Stored {
             .try_for_each(|(((key, expected), row), position)| join.push(Entry::stored(key, row, file, position, expected)))
     }
 
-    /// Hashes of the rows at `positions`, which are kept if there is room.
-    async fn image_hashes(&self, file: u32, positions: &RoaringBitmap) -> Result<Vec<u128>, StoreError> {
+    /// Hashes of the rows at `positions`, which are kept if there is room. `probed`: what is known of them.
+    async fn image_hashes(&self, file: u32, positions: &RoaringBitmap, probed: RecordBatch) -> Result<Vec<u128>, StoreError> {
         let (mut hashes, mut images) = (Vec::new(), Some(Vec::new()));
-        if positions.is_empty() {
-            return Ok(hashes);
-        }
-        let mut rows = self.files.rows(&self.list[file as usize], self.keyed.schema.clone(), positions);
-        while let Some(located) = rows.next().await {
-            let batch = located?.rows;
+        let mut rows = self.completed(file, positions, probed);
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
             hashes.extend(self.keyed.row_hashes(&batch)?);
+            let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+            let bytes: usize = sizes.sum::<Result<_, _>>().map_err(self.files.arrow("measure rows"))?;
             let mut held = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-            held.bytes += batch.get_array_memory_size();
+            held.bytes += bytes;
             if held.bytes > self.images_bytes_max {
                 images = None;
             }
@@ -247,6 +258,28 @@ impl Stored {
             self.images.lock().unwrap_or_else(PoisonError::into_inner).by_file.insert(file, (positions.clone(), images));
         }
         Ok(hashes)
+    }
+
+    /// The rows at `positions` of a file; only those columns are read that `probed` lacks.
+    fn completed(
+        &self,
+        file: u32,
+        positions: &RoaringBitmap,
+        probed: RecordBatch,
+    ) -> BoxStream<'static, Result<RecordBatch, StoreError>> {
+        let (schema, failed) = (self.keyed.schema.clone(), self.files.arrow("put columns together"));
+        let is_left = |field: &&FieldRef| probed.column_by_name(field.name()).is_none();
+        let left: Vec<FieldRef> = schema.fields().iter().filter(is_left).cloned().collect();
+        let mut start = 0;
+        let mut complete = move |rest: RecordBatch| {
+            let known = probed.slice(start, rest.num_rows());
+            start += rest.num_rows();
+            let column = |field: &FieldRef| known.column_by_name(field.name()).or(rest.column_by_name(field.name())).cloned();
+            let columns = schema.fields().iter().filter_map(column).collect();
+            RecordBatch::try_new(schema.clone(), columns).map_err(&failed)
+        };
+        let rest = self.files.rows(&self.list[file as usize], Arc::new(Schema::new(left)), positions);
+        rest.map(move |located| complete(located?.rows)).boxed()
     }
 
     /// The rows at `positions` of a file.
@@ -292,5 +325,53 @@ impl Stored {
             expected.iter_mut().enumerate().for_each(|(row, expected)| *expected |= is_gone(row));
         }
         Ok(expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::testing::*;
+    use super::*;
+
+    /// The rows that `probe` finds, as they are held, and as they are read when they are not.
+    async fn found(whole: &RecordBatch, of_file: &RecordBatch, ids: std::ops::Range<usize>, step: usize) -> [Vec<String>; 2] {
+        let bench = Bench::new().await;
+        let store = bench.store.object_store();
+        let list = vec![file_of(&store, of_file, 5_000).await];
+        let keyed = Arc::new(Keyed::new(TABLE, whole.schema(), vec![0], ["id"]).unwrap());
+        let files = Files { store, table: TABLE.into(), stem: "p".into(), schema: whole.schema() };
+        let ids: Vec<u32> = ids.step_by(step).map(|id| id as u32).collect();
+        let keys = keyed.key_hashes(&take_record_batch(whole, &UInt32Array::from(ids.clone())).unwrap()).unwrap();
+        let mut lines_of = [Vec::new(), Vec::new()];
+        for (images_bytes_max, lines_of) in [usize::MAX, 0].into_iter().zip(&mut lines_of) {
+            let stored = Arc::new(Stored::new(files.clone(), keyed.clone(), list.clone(), images_bytes_max));
+            let join = Arc::new(Mutex::new(Join::new(Path::new("."), usize::MAX)));
+            stored.probe(None, keys.iter().copied().map(half).collect(), &join).await.unwrap();
+            let positions: RoaringBitmap = ids.iter().copied().collect();
+            assert_eq!(stored.held(0, &positions).is_some(), images_bytes_max > 0);
+            let images: Vec<_> = stored.rows(0, &positions).try_collect().await.unwrap();
+            *lines_of = images.iter().flat_map(lines).collect();
+        }
+        lines_of
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn images_are_whole_rows() {
+        let texts: Vec<_> = (0..20_000).map(|id| (id, format!("order {}", id * 7))).collect();
+        let whole = orders(&texts.iter().map(|(id, text)| (*id, text.as_str())).collect::<Vec<_>>());
+        let only_ids = whole.project(&[0]).unwrap();
+        for step in [1, 3, 4_999] {
+            let [held, read] = found(&whole, &whole, 100..20_000, step).await;
+            assert_eq!(held.last().unwrap(), &lines(&whole)[100 + 19_899 / step * step]);
+            assert!(held == read);
+            let [held, read] = found(&whole, &only_ids, 100..20_000, step).await;
+            assert_eq!((held[0].as_str(), held.len()), ("100|", 19_900_usize.div_ceil(step)), "columns that the file lacks");
+            assert!(held == read);
+            let [held, read] = found(&only_ids, &only_ids, 0..20_000, step).await;
+            assert_eq!(held.len(), 20_000_usize.div_ceil(step), "nothing but the key");
+            assert!(held == read);
+        }
     }
 }
