@@ -39,6 +39,7 @@ mod lease;
 mod ledger;
 mod limits;
 mod merge;
+mod old_column;
 mod output;
 mod place;
 mod pulls;

@@ -3,7 +3,7 @@
 //! Column chunks are handed to the upload as they are: Parquet's own writer would copy each of them into a buffer of its own. What stands at a file's
 //! end is left to the library.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -185,7 +185,10 @@ fn end(metadata: &ParquetMetaData, position: usize) -> Result<Bytes, ParquetErro
     let mut rest = Rest { skipped: position, bytes: Vec::new() };
     let mut output = TrackedWrite::new(&mut rest);
     // The library knows where it is in a file by what it wrote.
-    io::copy(&mut io::repeat(0).take(position as u64), &mut output)?;
+    const ZEROS: &[u8] = &[0; 1 << 16];
+    for start in (0..position).step_by(ZEROS.len()) {
+        output.write_all(&ZEROS[..ZEROS.len().min(position - start)])?;
+    }
     ParquetMetaDataWriter::new_with_tracked(output, metadata).finish()?;
     Ok(rest.bytes.into())
 }

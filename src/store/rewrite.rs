@@ -11,18 +11,17 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use bytes::Bytes;
 use object_store::ObjectStore;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::schema::types::ColumnDescPtr;
 use roaring::RoaringTreemap;
 
-use super::encode::{self, Chunk, Column, PAGE_ROWS};
-use super::file::{FilePart, Opened, columns_with_nan, parquet_error, unique};
+use super::encode::{self, Chunk, Codec, Column, PAGE_ROWS};
+use super::file::{Opened, columns_with_nan, parquet_error, unique};
+use super::old_column::OldColumn;
 use super::output::Output;
 use super::splice::splice;
-use super::{DataFile, StoreError, types};
+use super::{DataFile, StoreError};
 
 /// What becomes of a file's rows. Positions count all rows of the file, also those that a deletion vector marks.
 pub(super) struct Edit {
@@ -132,13 +131,18 @@ impl Piece {
         !within(self.replaced.values(), rows).is_empty() || !within(&self.removed, rows).is_empty()
     }
 
-    /// What becomes of these old rows, whose values of a column are `old`.
-    pub(super) fn values_of(&self, column: usize, old: &ArrayRef, rows: Range<usize>) -> Result<ArrayRef, ParquetError> {
+    /// The new rows' values of a column.
+    pub(super) fn new_values(&self, column: usize) -> &ArrayRef {
+        self.rows.column(column)
+    }
+
+    /// What becomes of these old rows, whose values of a column are `old`. `new`: those of the new rows.
+    pub(super) fn values_of(&self, new: &ArrayRef, old: &ArrayRef, rows: Range<usize>) -> Result<ArrayRef, ParquetError> {
         let replaced = within(self.replaced.values(), &rows).map(|number| (self.replaced.value(number) as usize, Some(number)));
         let removed = self.removed[within(&self.removed, &rows)].iter().map(|position| (*position as usize, None));
         let mut changes: Vec<_> = replaced.chain(removed).collect();
         changes.sort_unstable();
-        let (old, new) = (old.to_data(), self.rows.column(column).to_data());
+        let (old, new) = (old.to_data(), new.to_data());
         let mut values = MutableArrayData::new(vec![&old, &new], false, rows.len());
         let mut next = rows.start;
         for (position, number) in changes {
@@ -178,42 +182,30 @@ fn rewrite(
     let failed = |source| parquet_error(&old.table, &path, "write it", source);
     let metadata = old.metadata.metadata().row_group(group);
     let mut written = Vec::new();
-    for (column, descriptor) in output.descriptors().into_iter().enumerate() {
-        let codec = &mut output.codec;
+    for (position, descriptor) in output.descriptors().into_iter().enumerate() {
+        let (codec, field) = (&mut output.codec, schema.field(position));
         let leaf = metadata.columns().iter().position(|chunk| chunk.column_path() == descriptor.path());
-        let copy = |leaf: usize| copy(old, group, leaf, &chunks[leaf]);
+        let column = leaf.map(|leaf| OldColumn { file: old, group, leaf, bytes: &chunks[leaf] });
         // What another program wrote in another form is encoded anew.
-        let copied = leaf.filter(|leaf| metadata.column(*leaf).column_descr() == descriptor.as_ref());
-        if let Some(chunk) = copied.filter(|_| piece.keeps(column)).and_then(copy) {
+        if let Some(column) = column.filter(|column| column.metadata().column_descr() == descriptor.as_ref())
+            && let Some(chunk) = reuse(column, (position, field), piece, &descriptor, codec)?
+        {
             written.push(chunk);
             continue;
         }
-        let field = schema.field(column);
-        if let (Some(leaf), false, true) = (copied, with_dictionary[column], piece.old.is_some() || !piece.removed.is_empty()) {
-            let mut anew = Column::new(descriptor.clone(), false);
-            if splice(old, (group, leaf), &chunks[leaf], (column, field), piece, &mut anew, codec)? {
-                written.push(anew.close(codec).map_err(failed)?);
-                continue;
-            }
-        }
-        let values = || decode(old, group, leaf.map(|leaf| (leaf, &chunks[leaf])), field);
-        let may_keep = piece.old.is_none() && piece.removed.is_empty();
-        if let Some(chunk) = copied.filter(|_| may_keep).and_then(copy) {
-            let differs = |values: Result<(Range<usize>, ArrayRef), _>| {
-                let (rows, values) = values?;
-                piece.changes_values(column, &values, &rows).map_err(failed)
-            };
-            if values()?.map(differs).find(|differs| !matches!(differs, Ok(false))).transpose()?.is_none() {
-                written.push(chunk);
-                continue;
-            }
-        }
-        let mut anew = Column::new(descriptor, with_dictionary[column]);
+        let values: Values = match &column {
+            Some(column) => Box::new(column.values(field)?),
+            None => Box::new(nulls(field, piece.count)),
+        };
+        let bytes = column.map_or(0, |column| column.bytes.len());
+        let mut anew = Column::new(descriptor, with_dictionary[position]).with_room(bytes);
         let mut end = 0;
-        for values in values()? {
-            let (rows, values) = values?;
+        for values in values {
+            let (rows, mut values) = values?;
             end = rows.end;
-            let values = if piece.changes(&rows) { piece.values_of(column, &values, rows).map_err(failed)? } else { values };
+            if piece.changes(&rows) {
+                values = piece.values_of(piece.new_values(position), &values, rows).map_err(failed)?;
+            }
             anew.write(&values, codec).map_err(failed)?;
         }
         if end != piece.count {
@@ -224,46 +216,42 @@ fn rewrite(
     Ok(written)
 }
 
-/// A column of a row group as it is. `None`: it is not known where its pages are.
-fn copy(old: &Opened, group: usize, leaf: usize, bytes: &Bytes) -> Option<Chunk> {
-    let metadata = old.metadata.metadata();
-    Some(Chunk {
-        bytes: vec![bytes.clone()],
-        metadata: metadata.row_group(group).column(leaf).clone(),
-        column_index: metadata.column_index().map_or(ColumnIndexMetaData::NONE, |index| index[group][leaf].clone()),
-        offset_index: metadata.offset_index()?.get(group)?.get(leaf)?.clone(),
-    })
+/// The column as it is if no value changes, else with those pages anew in which one does. `None`: it is to be encoded anew.
+fn reuse(
+    column: OldColumn,
+    (position, field): (usize, &Field),
+    piece: &Piece,
+    descriptor: &ColumnDescPtr,
+    codec: &mut Codec,
+) -> Result<Option<Chunk>, StoreError> {
+    if piece.keeps(position)
+        && let Some(as_it_is) = column.copy()
+    {
+        return Ok(Some(as_it_is));
+    }
+    let failed = column.file.failed("write it anew");
+    if piece.old.is_some() || !piece.removed.is_empty() {
+        let anew = splice(column, (position, field), piece, descriptor, codec)?;
+        return anew.map(|anew| anew.close(codec)).transpose().map_err(failed);
+    }
+    let Some(as_it_is) = column.copy() else { return Ok(None) };
+    for values in column.values(field)? {
+        let (rows, values) = values?;
+        if piece.changes_values(position, &values, &rows).map_err(&failed)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(as_it_is))
 }
 
 type Values<'a> = Box<dyn Iterator<Item = Result<(Range<usize>, ArrayRef), StoreError>> + 'a>;
 
-/// The values of a column of a row group, as many as a page holds at a time. `leaf`: which column of the file it is, and its bytes; `None`: the file
-/// lacks it.
-fn decode<'a>(old: &'a Opened, group: usize, leaf: Option<(usize, &Bytes)>, field: &'a Field) -> Result<Values<'a>, StoreError> {
-    let metadata = old.metadata.metadata().row_group(group);
-    let Some((leaf, bytes)) = leaf else {
-        let count = metadata.num_rows() as usize;
-        let nulls = move |start: usize| {
-            let rows = start..count.min(start + PAGE_ROWS);
-            Ok((rows.clone(), new_null_array(field.data_type(), rows.len())))
-        };
-        return Ok(Box::new((0..count).step_by(PAGE_ROWS).map(nulls)));
-    };
-    let failed = old.failed("read it");
-    let part = FilePart { start: metadata.column(leaf).byte_range().0, bytes: bytes.clone() };
-    let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(part, old.metadata.clone())
-        .with_projection(ProjectionMask::leaves(old.metadata.parquet_schema(), [leaf]))
-        .with_row_groups(vec![group])
-        .with_batch_size(PAGE_ROWS)
-        .build()
-        .map_err(&failed)?;
-    let mut next = 0;
-    Ok(Box::new(batches.map(move |batch| {
-        let values = types::cast(&old.table, field, batch.map_err(|error| failed(error.into()))?.column(0))?;
-        let rows = next..next + values.len();
-        next = rows.end;
-        Ok((rows, values))
-    })))
+/// The values of a column that the file lacks.
+fn nulls(field: &Field, count: usize) -> impl Iterator<Item = Result<(Range<usize>, ArrayRef), StoreError>> {
+    (0..count).step_by(PAGE_ROWS).map(move |start| {
+        let rows = start..count.min(start + PAGE_ROWS);
+        Ok((rows.clone(), new_null_array(field.data_type(), rows.len())))
+    })
 }
 
 #[cfg(test)]
@@ -278,6 +266,7 @@ mod tests {
 
     use super::super::file::{FileWriter, Located, read_columns, read_file, read_rows};
     use super::super::testing::*;
+    use super::super::types;
     use super::super::vector::mark;
     use super::*;
 

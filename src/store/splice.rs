@@ -1,167 +1,101 @@
-//! A column of a row group written anew for a few of its rows: pages without a change are copied as they are, encoded and compressed.
+//! A column of a row group written anew for a few of its rows: pages without a change are copied as they are, encoded and compressed, and where values are
+//! numbers in a dictionary only numbers change.
 
-use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_empty_array};
-use arrow::compute::concat;
-use arrow::datatypes::Field;
-use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
-use parquet::basic::{Compression, Encoding};
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{Field, UInt32Type};
+use parquet::basic::Encoding;
+use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
-use parquet::file::page_index::offset_index::PageLocation;
+use parquet::schema::types::ColumnDescPtr;
 
-use super::encode::{Bounds, Codec, Column, PageFacts};
-use super::file::{FilePart, Opened};
+use super::StoreError;
+use super::encode::{Codec, Column};
+use super::old_column::{OldColumn, OldPage};
 use super::rewrite::Piece;
-use super::{StoreError, types};
 
-/// A page of the old column.
-struct Page {
-    rows: Range<usize>,
-    /// In the column's bytes.
-    bytes: Range<usize>,
-    /// `None`: its rows change.
-    copied: Option<PageFacts>,
-}
-
-/// Fills `column`, which has no dictionary, with what `piece` makes of column `leaf` of row group `group`, whose bytes are `chunk`. `false`, and
-/// nothing is filled, where no page can be copied. `position`: the column's in the table.
+/// What `piece` makes of `old`. `None` where that saves nothing. `position`: the column's in the table.
 pub(super) fn splice(
-    old: &Opened,
-    (group, leaf): (usize, usize),
-    chunk: &Bytes,
+    old: OldColumn,
     (position, field): (usize, &Field),
     piece: &Piece,
-    column: &mut Column,
+    descriptor: &ColumnDescPtr,
     codec: &mut Codec,
-) -> Result<bool, StoreError> {
-    let pages = pages(old, (group, leaf), chunk, piece).filter(|pages| pages.iter().any(|page| page.copied.is_some()));
-    let Some(pages) = pages else { return Ok(false) };
-    let failed = old.failed("write it anew");
-    let changed: Vec<_> = pages.iter().filter(|page| page.copied.is_none()).map(|page| page.rows.clone()).collect();
-    let values = decode(old, (group, leaf), chunk, field, &changed)?;
-    let mut decoded = 0;
+) -> Result<Option<Column>, StoreError> {
+    let Some(pages) = old.pages(|rows| !piece.changes(rows)) else { return Ok(None) };
+    let failed = old.file.failed("write it anew");
+    let new = piece.new_values(position);
+    if old.metadata().dictionary_page_offset().is_some() {
+        return splice_numbers(old, pages, new, piece, descriptor, codec).map_err(failed);
+    }
+    if pages.iter().all(|page| page.facts.is_none()) {
+        return Ok(None);
+    }
+    let changed: Vec<_> = pages.iter().filter(|page| page.facts.is_none()).map(|page| page.rows.clone()).collect();
+    let values = old.values_of(field, &changed)?;
+    let (mut column, mut decoded) = (Column::new(descriptor.clone(), false).with_room(old.bytes.len()), 0);
     for page in pages {
-        match page.copied {
-            Some(facts) => column.copy_page(&chunk[page.bytes], &facts, codec).map_err(&failed)?,
+        match page.facts {
+            Some(facts) => column.copy_page(&old.bytes[page.bytes], &facts, codec).map_err(&failed)?,
             None => {
                 let of_page = values.slice(decoded, page.rows.len());
                 decoded += of_page.len();
-                let values = piece.values_of(position, &of_page, page.rows).map_err(&failed)?;
+                let values = piece.values_of(new, &of_page, page.rows).map_err(&failed)?;
                 column.write(&values, codec).map_err(&failed)?;
             }
         }
     }
-    Ok(true)
+    Ok(Some(column))
 }
 
-/// The pages of a column; `None` where not enough is known of them.
-fn pages(old: &Opened, (group, leaf): (usize, usize), chunk: &Bytes, piece: &Piece) -> Option<Vec<Page>> {
-    let metadata = old.metadata.metadata();
-    let of = metadata.row_group(group).column(leaf);
-    if of.dictionary_page_offset().is_some() || !matches!(of.compression(), Compression::ZSTD(_)) {
-        return None;
+/// The same where values are numbers in a dictionary. `None`, too, where a page has none or there are too many new values.
+fn splice_numbers(
+    old: OldColumn,
+    pages: Vec<OldPage>,
+    new: &ArrayRef,
+    piece: &Piece,
+    descriptor: &ColumnDescPtr,
+    codec: &mut Codec,
+) -> Result<Option<Column>, ParquetError> {
+    let mut reader = old.page_reader()?;
+    let Some(Page::DictionaryPage { buf, num_values, .. }) = reader.get_next_page()? else { return Ok(None) };
+    let Some(column) = Column::going_on(descriptor.clone(), &buf, num_values as usize) else { return Ok(None) };
+    let mut column = column.with_room(old.bytes.len());
+    let Some(new) = column.numbers_of(new)? else { return Ok(None) };
+    let new: ArrayRef = Arc::new(new);
+    for page in pages {
+        if let Some(facts) = page.facts {
+            reader.skip_next_page()?;
+            column.copy_page(&old.bytes[page.bytes], &facts, codec)?;
+            continue;
+        }
+        let of_page = match reader.get_next_page()? {
+            Some(Page::DataPage { buf, encoding: Encoding::RLE_DICTIONARY, .. }) => column.numbers_in(&buf, page.rows.len()),
+            _ => None,
+        };
+        let Some(of_page) = of_page else { return Ok(None) };
+        let of_page: ArrayRef = Arc::new(of_page);
+        column.write_numbers(piece.values_of(&new, &of_page, page.rows)?.as_primitive::<UInt32Type>(), codec)?;
     }
-    let index = metadata.column_index()?.get(group)?.get(leaf)?;
-    let locations = metadata.offset_index()?.get(group)?.get(leaf)?.page_locations();
-    let (start, rows) = (i64::try_from(of.byte_range().0).ok()?, metadata.row_group(group).num_rows());
-    let ends = locations.iter().skip(1).map(|next| next.first_row_index).chain([rows]);
-    let page = |(number, (location, end)): (usize, (&PageLocation, i64))| {
-        let rows = usize::try_from(location.first_row_index).ok()?..usize::try_from(end).ok()?;
-        let first = usize::try_from(location.offset - start).ok()?;
-        let bytes = first..first + usize::try_from(location.compressed_page_size).ok()?;
-        let copied = if piece.changes(&rows) { None } else { Some(facts(index, number, chunk.get(bytes.clone())?, rows.len())?) };
-        Some(Page { rows, bytes, copied })
-    };
-    locations.iter().zip(ends).enumerate().map(page).collect()
-}
-
-fn facts(index: &ColumnIndexMetaData, number: usize, page: &[u8], rows: usize) -> Option<PageFacts> {
-    let (encoding, uncompressed_bytes) = head(page)?;
-    let nulls = usize::try_from(index.null_count(number)?).ok()?;
-    let bounds = Bounds::in_index(index, number);
-    (bounds.is_some() || nulls == rows).then_some(PageFacts { rows, nulls, encoding, bounds, uncompressed_bytes })
-}
-
-/// Encoding and uncompressed size of a data page, its head included, if the head is what our writer makes of one: Thrift's compact form of the page's
-/// kind, its two sizes, and of the number of its values and their encoding.
-fn head(page: &[u8]) -> Option<(Encoding, usize)> {
-    /// The next field is a number, the one after next a structure.
-    const NUMBER: u8 = 0x15;
-    const STRUCTURE: u8 = 0x2c;
-    const DATA_PAGE: u64 = 0;
-    let mut rest = page;
-    let mut number = |before: &[u8]| {
-        rest = rest.strip_prefix(before)?;
-        let length = rest.iter().take(5).position(|byte| *byte < 0x80)? + 1;
-        let (bytes, after) = rest.split_at(length);
-        rest = after;
-        let zigzag = bytes.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f));
-        zigzag.is_multiple_of(2).then_some(zigzag / 2)
-    };
-    if number(&[NUMBER])? != DATA_PAGE {
-        return None;
-    }
-    let (uncompressed, compressed) = (number(&[NUMBER])?, number(&[NUMBER])?);
-    number(&[STRUCTURE, NUMBER])?;
-    let encoding = match number(&[NUMBER])? {
-        0 => Encoding::PLAIN,
-        5 => Encoding::DELTA_BINARY_PACKED,
-        6 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
-        _ => return None,
-    };
-    let head = page.len().checked_sub(usize::try_from(compressed).ok()?)?;
-    Some((encoding, usize::try_from(uncompressed).ok()? + head))
-}
-
-/// The values of these rows of a column, one after the other.
-fn decode(
-    old: &Opened,
-    (group, leaf): (usize, usize),
-    chunk: &Bytes,
-    field: &Field,
-    rows: &[Range<usize>],
-) -> Result<ArrayRef, StoreError> {
-    let metadata = old.metadata.metadata().row_group(group);
-    let (count, total) = (rows.iter().map(Range::len).sum(), metadata.num_rows().unsigned_abs() as usize);
-    if count == 0 {
-        return Ok(new_empty_array(field.data_type()));
-    }
-    let read = || {
-        let (start, _) = metadata.column(leaf).byte_range();
-        let batches =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(FilePart { start, bytes: chunk.clone() }, old.metadata.clone())
-                .with_projection(ProjectionMask::leaves(old.metadata.parquet_schema(), [leaf]))
-                .with_row_groups(vec![group])
-                .with_row_selection(RowSelection::from_consecutive_ranges(rows.iter().cloned(), total))
-                .with_batch_size(count)
-                .build()?;
-        let columns = batches.map(|batch| Ok(batch?.column(0).clone())).collect::<Result<Vec<_>, ParquetError>>()?;
-        let columns: Vec<_> = columns.iter().map(|column| column.as_ref()).collect();
-        let values = if columns.is_empty() { None } else { Some(concat(&columns)?).filter(|values| values.len() == count) };
-        values.ok_or_else(|| ParquetError::EOF(format!("row group {group} is cut short")))
-    };
-    types::cast(&old.table, field, &read().map_err(old.failed("read it"))?)
+    Ok(Some(column))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
+    use arrow::array::{Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
     use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
     use arrow::datatypes::SchemaRef;
+    use bytes::Bytes;
     use futures::TryStreamExt;
-    use object_store::ObjectStore;
     use object_store::memory::InMemory;
+    use object_store::{ObjectStore, ObjectStoreExt};
     use parquet::file::metadata::PageIndexPolicy;
+    use parquet::file::page_index::offset_index::PageLocation;
     use proptest::prelude::*;
 
     use super::super::DataFile;
-    use super::super::file::{FileWriter, read_file};
+    use super::super::file::{FileWriter, Opened, read_file};
     use super::super::rewrite::{Edit, edit};
     use super::super::testing::TABLE;
     use super::*;
@@ -185,6 +119,20 @@ mod tests {
                 Arc::new((0..ROWS).map(|n| if n % 9_000 == 1 { None } else { Some(random(n) as f64) }).collect::<Float64Array>()),
             ),
             ("none", Arc::new((0..ROWS).map(|_| None).collect::<Int64Array>())),
+            // These get dictionaries.
+            (
+                "status",
+                Arc::new((0..ROWS).map(|n| (n % 7 > 0).then(|| format!("status {}", random(n) % 5))).collect::<StringArray>()),
+            ),
+            (
+                "quantity",
+                Arc::new(
+                    Decimal128Array::from_iter_values((0..ROWS).map(|n| i128::from(random(n) % 50) + i128::from(salt % 100)))
+                        .with_precision_and_scale(30, 2)
+                        .unwrap(),
+                ),
+            ),
+            ("shelf", Arc::new((0..ROWS).map(|n| (n != 3).then_some((salt % 3) as i32)).collect::<Int32Array>())),
         ];
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
     }
@@ -251,23 +199,38 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_heads_of_our_own_form_are_understood() {
-        let head_of = |bytes: &[u8]| head(&[bytes, &[0; 300]].concat());
-        assert_eq!(
-            head_of(&[0x15, 0, 0x15, 0xd0, 0x0f, 0x15, 0xd8, 0x04, 0x2c, 0x15, 200, 1, 0x15, 10]),
-            Some((Encoding::DELTA_BINARY_PACKED, 1_014))
-        );
-        assert_eq!(
-            head_of(&[0x15, 0, 0x15, 0xd0, 0x0f, 0x15, 0xd8, 0x04, 0x2c, 0x15, 200, 1, 0x15, 16]),
-            None,
-            "of a dictionary"
-        );
-        assert_eq!(
-            head_of(&[0x15, 6, 0x15, 0xd0, 0x0f, 0x15, 0xd8, 0x04, 0x2c, 0x15, 200, 1, 0x15, 10]),
-            None,
-            "another kind of page"
-        );
-        assert_eq!(head(&[0x15, 0xff, 0xff]), None);
+    /// A dictionary does not keep values for ever that nobody has.
+    #[tokio::test]
+    async fn a_dictionary_that_grows_is_made_anew() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let numbers = |numbers: Vec<i64>| {
+            RecordBatch::try_from_iter_with_nullable([("n", Arc::new(Int64Array::from(numbers)) as ArrayRef, true)]).unwrap()
+        };
+        let first = numbers(vec![0; 5_000]);
+        let schema = first.schema();
+        let mut writer = FileWriter::new(store.clone(), TABLE, "p-1".into(), schema.clone());
+        writer.write(&first).await.unwrap();
+        let mut file = writer.finish().await.unwrap().remove(0);
+        let mut most = 0;
+        for pull in 1..600 {
+            let edited =
+                Edit { replaced: vec![7], rows: numbers(vec![pull]), old: Some(numbers(vec![pull - 1])), removed: Vec::new() };
+            file = edit(&store, TABLE, "p-2", &schema, &file, &edited).await.unwrap().unwrap();
+            let opened = Opened::new(&store, TABLE, &file, PageIndexPolicy::Required).await.unwrap();
+            let bytes = store.get(&file.path.as_str().into()).await.unwrap().bytes().await.unwrap();
+            let of = opened.metadata.metadata().row_group(0).column(0);
+            let (start, length) = of.byte_range();
+            let chunk = bytes.slice(start as usize..(start + length) as usize);
+            let column = OldColumn { file: &opened, group: 0, leaf: 0, bytes: &chunk };
+            let Some(Page::DictionaryPage { num_values, .. }) = column.page_reader().unwrap().get_next_page().unwrap() else {
+                panic!("no dictionary")
+            };
+            most = most.max(num_values);
+        }
+        assert_eq!(most, 256);
+        let rows = read(&store, &file, &schema).await;
+        let mut expected = vec![0; 5_000];
+        expected[7] = 599;
+        assert!(rows == numbers(expected));
     }
 }

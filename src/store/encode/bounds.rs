@@ -76,8 +76,11 @@ impl Bounds {
     pub(super) fn of_used(dictionary: &Dictionary, numbers: &[u32], form: Form) -> Option<Self> {
         let mut is_used = vec![false; dictionary.len()];
         numbers.iter().for_each(|number| is_used[*number as usize] = true);
-        let used = is_used.into_iter().enumerate().filter(|(_, is_used)| *is_used);
-        Self::of_bytes(used.map(|(number, _)| dictionary.bytes(number)), form)
+        let used = is_used.into_iter().enumerate().filter_map(|(number, is_used)| is_used.then_some(number));
+        match &dictionary.values {
+            Values::Numbers(values) => Self::of(&Values::Numbers(used.map(|number| values[number]).collect()), form),
+            Values::Bytes { .. } => Self::of_bytes(used.map(|number| dictionary.bytes(number)), form),
+        }
     }
 
     fn of_bytes<'a>(mut values: impl Iterator<Item = &'a [u8]>, form: Form) -> Option<Self> {

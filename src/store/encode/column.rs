@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, NullBufferBuilder};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, Type, ZstdLevel};
@@ -30,21 +31,20 @@ const PAGE_BYTES: usize = 1 << 20;
 const TEXT_PAGE_ROWS: usize = 1 << 8;
 const TEXT_PAGE_BYTES: usize = 8 << 10;
 
-/// For pages that hardly become smaller.
-const FAST_LEVEL: i32 = -1;
 /// Of the table in which zstd looks for what it saw before. It has this size for larger pages, and then fits into a core's own cache: for small ones it
 /// would be four times as large, and cost more than it saves.
 const HASH_LOG: u32 = 13;
 /// The fewest bytes that zstd refers back to: 8 % faster than by its own choice for small pages, and 2 % larger.
 const MATCH_BYTES_MIN: u32 = 7;
-/// Pages of a column that are compressed at the faster level after one that became smaller by less than a [`GAIN_MIN`]th: packed numbers, mostly.
+/// Pages of a column that are stored almost as they are after one that became smaller by less than a [`GAIN_MIN`]th: packed numbers, mostly.
 const HOPELESS_PAGES: usize = 15;
 const GAIN_MIN: usize = 32;
 
 /// Compresses pages; its working memory is kept from one to the next.
 pub(in crate::store) struct Codec {
     usual: Compressor<'static>,
-    fast: Compressor<'static>,
+    /// Hardly looks for anything, for pages that hardly become smaller.
+    fastest: Compressor<'static>,
     /// A page before it is compressed.
     page: Vec<u8>,
 }
@@ -53,7 +53,7 @@ impl Codec {
     pub(in crate::store) fn new() -> io::Result<Self> {
         let mut usual = Self::compressor(ZstdLevel::default().compression_level())?;
         usual.set_parameter(CParameter::MinMatch(MATCH_BYTES_MIN))?;
-        Ok(Self { usual, fast: Self::compressor(FAST_LEVEL)?, page: Vec::new() })
+        Ok(Self { usual, fastest: Self::compressor(*zstd::compression_level_range().start())?, page: Vec::new() })
     }
 
     fn compressor(level: i32) -> io::Result<Compressor<'static>> {
@@ -63,7 +63,7 @@ impl Codec {
     }
 
     fn compress(&mut self, bytes: &[u8], is_hopeless: bool) -> io::Result<Bytes> {
-        let compressor = if is_hopeless { &mut self.fast } else { &mut self.usual };
+        let compressor = if is_hopeless { &mut self.fastest } else { &mut self.usual };
         compressor.compress(bytes).map(Bytes::from)
     }
 }
@@ -115,7 +115,7 @@ impl Values {
     }
 
     /// Appends the values that are not null.
-    fn append(&mut self, form: Form, array: &ArrayRef) -> Result<(), ParquetError> {
+    pub(super) fn append(&mut self, form: Form, array: &ArrayRef) -> Result<(), ParquetError> {
         let unexpected = || ParquetError::General(format!("no column of {form:?} holds {}", array.data_type()));
         match (array.data_type(), &mut *self) {
             (DataType::Int32, Self::Numbers(to)) => append::<Int32Type>(array, to, i64::from),
@@ -231,9 +231,9 @@ pub(in crate::store) struct Chunk {
 
 /// Encodes one column of one row group.
 pub(in crate::store) struct Column {
-    descriptor: ColumnDescPtr,
-    form: Form,
-    dictionary: Option<Dictionary>,
+    pub(super) descriptor: ColumnDescPtr,
+    pub(super) form: Form,
+    pub(super) dictionary: Option<Dictionary>,
     /// Whether the dictionary is still used; it is given up where it grows too large.
     with_dictionary: bool,
     /// The page that is being filled.
@@ -283,6 +283,12 @@ impl Column {
             encodings: Vec::new(),
             offsets: Vec::new(),
         }
+    }
+
+    /// Makes room for pages of so many bytes.
+    pub(in crate::store) fn with_room(mut self, bytes: usize) -> Self {
+        self.pages = TrackedWrite::new(Vec::with_capacity(bytes));
+        self
     }
 
     /// About how much memory the column takes.
@@ -344,20 +350,34 @@ impl Column {
 
     fn end_page(&mut self, codec: &mut Codec) -> Result<(), ParquetError> {
         let (rows, validity) = (std::mem::take(&mut self.rows), self.validity.finish());
-        let nulls = validity.as_ref().map_or(0, |validity| validity.null_count());
+        self.put_page(rows, validity.as_ref(), codec, Self::encode)?;
+        self.values.clear();
+        let too_large = |dictionary: &Dictionary| dictionary.bytes_plain(self.form) > DICTIONARY_BYTES;
+        self.with_dictionary &= !self.dictionary.as_ref().is_some_and(too_large);
+        Ok(())
+    }
+
+    /// Writes a page of so many rows, whose values `encode` appends.
+    pub(super) fn put_page(
+        &mut self,
+        rows: usize,
+        validity: Option<&NullBuffer>,
+        codec: &mut Codec,
+        encode: impl FnOnce(&mut Self, &mut Vec<u8>) -> (Encoding, Option<Bounds>),
+    ) -> Result<(), ParquetError> {
+        let nulls = validity.map_or(0, NullBuffer::null_count);
         let mut page = std::mem::take(&mut codec.page);
         page.clear();
         if self.descriptor.max_def_level() > 0 {
             page.extend_from_slice(&[0; 4]);
-            match &validity {
+            match validity {
                 Some(validity) if nulls > 0 => pack::bitmap(&validity.inner().sliced(), rows, &mut page),
                 _ => pack::run(1, rows, 1, &mut page),
             }
             let length = page.len() as u32 - 4;
             page[..4].copy_from_slice(&length.to_le_bytes());
         }
-        let (encoding, bounds) = self.encode(&mut page);
-        self.values.clear();
+        let (encoding, bounds) = encode(self, &mut page);
         let compressed = codec.compress(&page, self.hopeless_pages > 0)?;
         self.hopeless_pages = match self.hopeless_pages {
             0 if page.len() - page.len() / GAIN_MIN < compressed.len() => HOPELESS_PAGES,
@@ -377,12 +397,10 @@ impl Column {
             written.compressed_size,
         );
         codec.page = page;
-        let too_large = |dictionary: &Dictionary| dictionary.bytes_plain(self.form) > DICTIONARY_BYTES;
-        self.with_dictionary &= !self.dictionary.as_ref().is_some_and(too_large);
         Ok(())
     }
 
-    /// Appends a page of another column chunk as it is. It must not need a dictionary.
+    /// Appends a page of another column chunk as it is. It must not need another dictionary.
     pub(in crate::store) fn copy_page(&mut self, bytes: &[u8], page: &PageFacts, codec: &mut Codec) -> Result<(), ParquetError> {
         if self.rows > 0 {
             self.end_page(codec)?;
@@ -420,16 +438,25 @@ impl Column {
 
     /// Appends the page's values to `page`.
     fn encode(&mut self, page: &mut Vec<u8>) -> (Encoding, Option<Bounds>) {
-        if let Some(dictionary) = self.dictionary.as_mut().filter(|_| self.with_dictionary) {
-            let numbers = dictionary.numbers_of(&self.values);
-            pack::positions(&numbers, pack::width_of(dictionary.len().saturating_sub(1) as u64), page);
-            let bounds = match &self.values {
-                Values::Numbers(_) => Bounds::of(&self.values, self.form),
-                Values::Bytes { .. } => Bounds::of_used(dictionary, &numbers, self.form),
-            };
-            return (Encoding::RLE_DICTIONARY, bounds);
+        let numbers =
+            self.dictionary.as_mut().filter(|_| self.with_dictionary).map(|dictionary| dictionary.numbers_of(&self.values));
+        match (numbers, &self.values) {
+            (None, values) => (values.encoded(self.form, page), Bounds::of(values, self.form)),
+            (Some(numbers), values @ Values::Numbers(_)) => (self.encode_numbers(&numbers, page), Bounds::of(values, self.form)),
+            (Some(numbers), Values::Bytes { .. }) => (self.encode_numbers(&numbers, page), self.bounds_of(&numbers)),
         }
-        (self.values.encoded(self.form, page), Bounds::of(&self.values, self.form))
+    }
+
+    /// Appends values of the dictionary to `page`.
+    pub(super) fn encode_numbers(&self, numbers: &[u32], page: &mut Vec<u8>) -> Encoding {
+        let count = self.dictionary.as_ref().map_or(0, Dictionary::len);
+        pack::positions(numbers, pack::width_of(count.saturating_sub(1) as u64), page);
+        Encoding::RLE_DICTIONARY
+    }
+
+    /// The bounds of values of the dictionary.
+    pub(super) fn bounds_of(&self, numbers: &[u32]) -> Option<Bounds> {
+        self.dictionary.as_ref().and_then(|dictionary| Bounds::of_used(dictionary, numbers, self.form))
     }
 
     /// Encodes what is left.

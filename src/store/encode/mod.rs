@@ -6,6 +6,7 @@
 mod bounds;
 mod column;
 mod dictionary;
+mod numbered;
 mod pack;
 
 use std::collections::HashSet;

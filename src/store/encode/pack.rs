@@ -70,6 +70,45 @@ pub(super) fn positions(values: &[u32], width: usize, out: &mut Vec<u8>) {
     out.resize(end, 0);
 }
 
+/// The first `count` values of `width` bits in the hybrid of runs and bits. `None`: there are fewer.
+pub(super) fn numbers(bytes: &[u8], width: usize, count: usize) -> Option<Vec<u32>> {
+    /// Values are packed by eight.
+    const GROUP: usize = 8;
+    if width > u32::BITS as usize {
+        return None;
+    }
+    let (mut numbers, mut rest) = (Vec::with_capacity(count + GROUP), bytes);
+    while numbers.len() < count {
+        let length = rest.iter().take(5).position(|byte| *byte < 0x80)? + 1;
+        let (head, after) = rest.split_at(length);
+        let head = head.iter().rev().fold(0, |head, byte| head << 7 | usize::from(byte & 0x7f));
+        let (times, is_packed) = (head >> 1, head & 1 == 1);
+        let (body, after) = after.split_at_checked(if is_packed { times.checked_mul(width)? } else { width.div_ceil(8) })?;
+        rest = after;
+        if times == 0 {
+            return None;
+        }
+        if is_packed && width > 0 {
+            let mask = u64::MAX >> (64 - width);
+            for group in body.chunks_exact(width) {
+                let mut words = [0; u32::BITS as usize + 8];
+                words[..width].copy_from_slice(group);
+                let number = |place: usize| {
+                    let word = words[place * width / 8..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                    (word >> (place * width % 8) & mask) as u32
+                };
+                numbers.extend((0..GROUP).map(number));
+            }
+        } else {
+            let value = body.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+            let times = if is_packed { times.saturating_mul(GROUP) } else { times };
+            numbers.resize(numbers.len() + times.min(count - numbers.len()), value);
+        }
+    }
+    numbers.truncate(count);
+    Some(numbers)
+}
+
 /// Differences of neighbours (`DELTA_BINARY_PACKED`). `is_short`: the values have 32 bits, and so have their differences.
 pub(super) fn differences(values: &[i64], is_short: bool, out: &mut Vec<u8>) {
     if is_short { of_width::<true>(values, out) } else { of_width::<false>(values, out) }
@@ -106,5 +145,42 @@ fn of_width<const SHORT: bool>(values: &[i64], out: &mut Vec<u8>) {
             out[widths_at + part] = width as u8;
             pack(above.iter().copied(), width, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn positions_are_read_back(values in prop::collection::vec(any::<u32>(), 0..100), width in 0_usize..=32, same in any::<bool>()) {
+            let values: Vec<u32> = values.iter().map(|value| (u64::from(if same { 9 } else { *value }) & ((1 << width) - 1)) as u32).collect();
+            let mut page = Vec::new();
+            positions(&values, width, &mut page);
+            assert_eq!(numbers(&page[1..], width, values.len()), Some(values.clone()));
+            if !values.is_empty() && width > 0 {
+                assert_eq!(numbers(&page[1..page.len() - 1], width, values.len()), None, "cut short");
+            }
+        }
+
+        #[test]
+        fn whatever_is_read_nothing_breaks(bytes in prop::collection::vec(any::<u8>(), 0..40), width in 0_usize..40, count in 0_usize..100) {
+            let found = numbers(&bytes, width, count);
+            assert!(found.is_none_or(|found| found.len() == count));
+        }
+    }
+
+    #[test]
+    fn runs_and_bits_follow_each_other() {
+        let mut page = Vec::new();
+        run(5, 3, 3, &mut page);
+        bitmap(&[0b1000_1000, 0b1100_0110, 0b1111_1010], 24, &mut page);
+        assert_eq!(numbers(&page, 3, 11), None, "bits of another width");
+        let packed = [0x03, 0b1000_1000, 0b1100_0110, 0b1111_1010];
+        let page = [&page[..2], &packed].concat();
+        assert_eq!(numbers(&page, 3, 11), Some(vec![5, 5, 5, 0, 1, 2, 3, 4, 5, 6, 7]));
     }
 }
