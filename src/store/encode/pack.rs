@@ -17,7 +17,7 @@ fn pack(values: impl ExactSizeIterator<Item = u64>, width: usize, out: &mut Vec<
     let mut words = out[start..].as_chunks_mut::<8>().0.iter_mut();
     let mut put = |word: u64| words.next().into_iter().for_each(|next| *next = word.to_le_bytes());
     let (mut word, mut filled) = (0_u64, 0);
-    for value in values {
+    values.for_each(|value| {
         word |= value << filled;
         filled += width;
         if filled >= 64 {
@@ -25,7 +25,7 @@ fn pack(values: impl ExactSizeIterator<Item = u64>, width: usize, out: &mut Vec<
             filled -= 64;
             word = if filled == 0 { 0 } else { value >> (width - filled) };
         }
-    }
+    });
     put(word);
     out.truncate(start + bytes);
 }
