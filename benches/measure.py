@@ -31,10 +31,10 @@ def contest(title, contestants, rounds, rows=None):
             taken[name].append(timed(command, env))
             print(f"  {title}, round {number + 1} of {rounds}: {name} {taken[name][-1][0]:.2f} s", file=sys.stderr)
     medians = {name: [statistics.median(column) for column in zip(*runs)] for name, runs in taken.items()}
-    own = next(iter(medians.values()))[0]
+    first = next(iter(medians.values()))[0]
     print(f"\n{title} (medians of {rounds} interleaved runs)")
     for name, (seconds, cpu, peak) in medians.items():
         spread = f"{min(run[0] for run in taken[name]):.2f}–{max(run[0] for run in taken[name]):.2f}"
         speed = f"{rows / seconds / 1e6:6.2f} M rows/s  " if rows else ""
-        print(f"  {name:<34} {seconds:7.2f} s ({spread})  CPU {cpu:6.2f} s  peak {peak:6.0f} MB  {speed}time / Loopline's {seconds / own:5.2f}")
+        print(f"  {name:<34} {seconds:7.2f} s ({spread})  CPU {cpu:6.2f} s  peak {peak:6.0f} MB  {speed}time / the first's {seconds / first:5.2f}")
     return medians
