@@ -154,6 +154,8 @@ def case_incremental(rounds):
     psql("create table changing as select *, timestamptz '2026-01-01' + l_orderkey * interval '1 ms' as changed_at from lineitem")
     psql("alter table changing add primary key (l_orderkey, l_linenumber)")
     psql("create index on changing (changed_at)")
+    # What becomes free is not used again: rows would come to lie among others, and a full pull would sort them afterwards.
+    psql("alter table changing set (autovacuum_enabled = off)")
     psql("vacuum (freeze, analyze) changing")
     psql("checkpoint")
     stream = '[stream.changing]\nkey = ["l_orderkey", "l_linenumber"]\ncursor = { field = "changed_at", lookback = "1s" }'
@@ -165,7 +167,6 @@ def case_incremental(rounds):
     def change(condition):
         def prepare():
             psql("update changing set changed_at = timestamptz '2026-01-01' where changed_at > timestamptz '2026-06-01'")
-            psql("vacuum changing")
             project.back_to("pulled")
             psql(f"update changing set changed_at = now(), l_quantity = l_quantity % 50 + 1, l_comment = 'changed ' || left(l_comment, 30) where {condition}")
         return prepare
