@@ -2,22 +2,25 @@
 //!
 //! A compaction is one commit that moves no row (`dataChange` = false) and leaves every property as it is, so no model looks changed. It is computed
 //! against a version and never rebased: a commit that came in between wins, and the compaction is forgotten and computed again next time.
-//! Its work is bounded by [`Bounds`], its memory by a sorted run ([`super::sort`]) and one file writer.
+//! Its work is bounded by [`Bounds`], its memory by sorted runs ([`super::sort`]) and one file writer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::StreamExt;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use tokio::sync::mpsc::channel;
+use tokio::task::JoinSet;
 
 use crate::base::{TableName, failpoint};
 
 use super::cut::cuts_table;
 use super::delta::{Commit, Loaded};
 use super::evolve::KEY;
-use super::file::{FileWriter, read_file};
+use super::file::read_file;
+use super::incoming::{Files, side_by_side, workers};
 use super::place::Place;
 use super::sort::Sorter;
 use super::stats::{KeyRange, key_range};
@@ -32,6 +35,8 @@ const DELETED_PERCENT: u64 = 20;
 const OVERLAP_MAX: usize = 8;
 /// Files that are sorted together, in bytes: also the space that sorting may need on the local disk, a few times that when uncompressed.
 const GROUP_BYTES: u64 = 512 << 20;
+/// Between those who merge and the one who writes.
+const BATCHES_AHEAD: usize = 4;
 /// The schema of pulled tables.
 const PULLED: &str = "raw";
 /// Who commits compactions; the number is the version's.
@@ -146,39 +151,42 @@ impl Store {
     /// The rows of `group` in the order of the key, in new files.
     async fn rewrite_group(&self, base: &Loaded, key: &[String], group: &[DataFile]) -> Result<Vec<DataFile>, StoreError> {
         let now = &base.version;
-        let name = now.table.to_string();
+        let table = now.table.to_string();
         let stem = format!("{}/k-{}", Place::table_folder(&now.table), now.version + 1);
-        let mut writer = FileWriter::new(Arc::clone(&self.place.folder), &name, stem, now.schema.clone());
-        let positions: Vec<usize> = key.iter().filter_map(|column| now.schema.index_of(column).ok()).collect();
-        let mut sorter = match positions.is_empty() {
-            true => None,
-            false => Some(Sorter::new(&name, now.schema.clone(), positions, self.limits.rows_bytes)?),
+        let files = Files { store: Arc::clone(&self.place.folder), table, stem, schema: now.schema.clone() };
+        let key: Vec<usize> = key.iter().filter_map(|column| now.schema.index_of(column).ok()).collect();
+        let mut rows = match key.is_empty() {
+            true => one_by_one(&files, group.to_vec()),
+            false => sorted(&files, &key, group, self.limits.rows_bytes).await?,
         };
-        let (mut rows_in, mut rows_out) = (0, 0);
-        for file in group {
-            let mut rows = read_file(Arc::clone(&self.place.folder), name.clone(), file, now.schema.clone());
-            while let Some(batch) = rows.next().await {
-                let batch: RecordBatch = batch?;
-                rows_in += batch.num_rows() as u64;
-                match &mut sorter {
-                    Some(sorter) => sorter.push(batch)?,
-                    None => writer.write(&batch).await?,
-                }
-            }
-        }
-        if let Some(sorter) = sorter {
-            let mut sorted = sorter.finish()?;
-            while let Some(batch) = sorted.next()? {
+        // Writing takes as long as merging: each has a core.
+        let (sender, mut receiver) = channel(BATCHES_AHEAD);
+        let mut writing = JoinSet::new();
+        let mut writer = files.writer();
+        writing.spawn(async move {
+            while let Some(batch) = receiver.recv().await {
                 writer.write(&batch).await?;
             }
+            writer.finish().await
+        });
+        while let Some(batch) = rows.try_next().await? {
+            if sender.send(batch).await.is_err() {
+                break; // the writer says why
+            }
         }
-        let files = writer.finish().await?;
-        rows_out += files.iter().map(|file| file.rows).sum::<u64>();
+        drop(sender);
+        let mut written = Vec::new();
+        while let Some(done) = writing.join_next().await {
+            written.extend(done.map_err(|source| StoreError::Task { table: files.table.clone(), source })??);
+        }
+        let count = |files: &[DataFile]| files.iter().map(|file| file.rows).sum::<u64>();
+        let (rows_in, rows_out) = (count(group), count(&written));
         if rows_in != rows_out {
             // A compaction that loses or doubles a row must never be committed, whatever the reason.
-            return Err(StoreError::Malformed { what: format!("{rows_out} rows written of {rows_in} in table {name}") });
+            let what = format!("{rows_out} rows written of {rows_in} in table {}", files.table);
+            return Err(StoreError::Malformed { what });
         }
-        Ok(files)
+        Ok(written)
     }
 
     /// Files whose rows count: those of a pull that was cut short are left for the next landing, which takes them out.
@@ -189,6 +197,35 @@ impl Store {
         let last = self.next_pull(&TableName::new(&table.schema, live)).await? - 1;
         Ok(base.version.files.iter().filter(|file| number_of(file).is_none_or(|pull| pull <= last)).cloned().collect())
     }
+}
+
+type Rows = BoxStream<'static, Result<RecordBatch, StoreError>>;
+
+/// The rows of `group`, file by file.
+fn one_by_one(files: &Files, group: Vec<DataFile>) -> Rows {
+    let files = files.clone();
+    let rows = move |file| read_file(files.store.clone(), files.table.clone(), &file, files.schema.clone());
+    futures::stream::iter(group).flat_map(rows).boxed()
+}
+
+/// The rows of `group` in the order of the key, sorted on all cores. `bytes_max`: of the rows that are held in memory.
+async fn sorted(files: &Files, key: &[usize], group: &[DataFile], bytes_max: usize) -> Result<Rows, StoreError> {
+    let part = |number| {
+        let (files, key) = (files.clone(), key.to_vec());
+        let share: Vec<DataFile> = group.iter().skip(number).step_by(workers()).cloned().collect();
+        async move {
+            let mut sorter = Sorter::new(&files.table, files.schema.clone(), key, bytes_max / workers())?;
+            let mut rows = one_by_one(&files, share);
+            while let Some(batch) = rows.try_next().await? {
+                sorter.push(batch)?;
+            }
+            Ok(sorter)
+        }
+    };
+    let sorters = side_by_side(&files.table, workers(), (0..workers()).map(part)).await?;
+    let Some(all) = sorters.into_iter().reduce(Sorter::and) else { return Ok(futures::stream::empty().boxed()) };
+    let mut sorted = all.finish()?;
+    Ok(futures::stream::iter(std::iter::from_fn(move || sorted.next().transpose())).boxed())
 }
 
 /// The key's columns; empty for a table without one.

@@ -81,6 +81,15 @@ impl Sorter {
         if self.bytes >= self.run_bytes { self.put_aside() } else { Ok(()) }
     }
 
+    /// The rows of both.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.batches.extend(other.batches);
+        self.keys.extend(other.keys);
+        self.bytes += other.bytes;
+        self.runs.extend(other.runs);
+        self
+    }
+
     /// The rows in order, in batches of at most [`BATCH_ROWS`].
     pub(super) fn finish(mut self) -> Result<Sorted, StoreError> {
         if self.runs.is_empty() {
@@ -233,9 +242,13 @@ mod tests {
     }
 
     fn sort(batches: &[Vec<(i64, Option<i64>)>], run_bytes: usize) -> Vec<(i64, Option<String>)> {
-        let mut sorter = Sorter::new("t", batch(&[]).schema(), vec![0, 1], run_bytes).unwrap();
-        batches.iter().for_each(|rows| sorter.push(batch(rows)).unwrap());
-        let mut sorted = sorter.finish().unwrap();
+        let sorter = |batches: &[Vec<(i64, Option<i64>)>]| {
+            let mut sorter = Sorter::new("t", batch(&[]).schema(), vec![0, 1], run_bytes).unwrap();
+            batches.iter().for_each(|rows| sorter.push(batch(rows)).unwrap());
+            sorter
+        };
+        let (one, other) = batches.split_at(batches.len() / 3);
+        let mut sorted = sorter(one).and(sorter(other)).finish().unwrap();
         let mut rows = Vec::new();
         while let Some(batch) = sorted.next().unwrap() {
             assert!(batch.num_rows() <= BATCH_ROWS);
