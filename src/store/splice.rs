@@ -71,7 +71,13 @@ fn splice_numbers(
             continue;
         }
         let of_page = match reader.get_next_page()? {
-            Some(Page::DataPage { buf, encoding: Encoding::RLE_DICTIONARY, .. }) => column.numbers_in(&buf, page.rows.len()),
+            Some(Page::DataPage {
+                buf,
+                num_values,
+                encoding: Encoding::RLE_DICTIONARY,
+                def_level_encoding: Encoding::RLE,
+                ..
+            }) if num_values as usize == page.rows.len() => column.numbers_in(&buf, page.rows.len()),
             _ => None,
         };
         let Some(of_page) = of_page else { return Ok(None) };
