@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -155,9 +156,10 @@ impl Store {
         let stem = format!("{}/k-{}", Place::table_folder(&now.table), now.version + 1);
         let files = Files { store: Arc::clone(&self.place.folder), table, stem, schema: now.schema.clone() };
         let key: Vec<usize> = key.iter().filter_map(|column| now.schema.index_of(column).ok()).collect();
+        let rows_in = Arc::new(AtomicU64::new(0));
         let mut rows = match key.is_empty() {
-            true => one_by_one(&files, group.to_vec()),
-            false => sorted(&files, &key, group, self.limits.rows_bytes).await?,
+            true => one_by_one(&files, group.to_vec(), &rows_in),
+            false => sorted(&files, &key, group, self.limits.rows_bytes, &rows_in).await?,
         };
         // Writing takes as long as merging: each has a core.
         let (sender, mut receiver) = channel(BATCHES_AHEAD);
@@ -179,8 +181,8 @@ impl Store {
         while let Some(done) = writing.join_next().await {
             written.extend(done.map_err(|source| StoreError::Task { table: files.table.clone(), source })??);
         }
-        let count = |files: &[DataFile]| files.iter().map(|file| file.rows).sum::<u64>();
-        let (rows_in, rows_out) = (count(group), count(&written));
+        let rows_out: u64 = written.iter().map(|file| file.rows).sum();
+        let rows_in = rows_in.load(Ordering::Relaxed);
         if rows_in != rows_out {
             // A compaction that loses or doubles a row must never be committed, whatever the reason.
             let what = format!("{rows_out} rows written of {rows_in} in table {}", files.table);
@@ -201,21 +203,30 @@ impl Store {
 
 type Rows = BoxStream<'static, Result<RecordBatch, StoreError>>;
 
-/// The rows of `group`, file by file.
-fn one_by_one(files: &Files, group: Vec<DataFile>) -> Rows {
-    let files = files.clone();
+/// The rows of `group`, file by file; `count` rises by those that were read.
+fn one_by_one(files: &Files, group: Vec<DataFile>, count: &Arc<AtomicU64>) -> Rows {
+    let (files, count) = (files.clone(), count.clone());
     let rows = move |file| read_file(files.store.clone(), files.table.clone(), &file, files.schema.clone());
-    futures::stream::iter(group).flat_map(rows).boxed()
+    let counted = move |batch: &RecordBatch| {
+        count.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+    };
+    futures::stream::iter(group).flat_map(rows).inspect_ok(counted).boxed()
 }
 
 /// The rows of `group` in the order of the key, sorted on all cores. `bytes_max`: of the rows that are held in memory.
-async fn sorted(files: &Files, key: &[usize], group: &[DataFile], bytes_max: usize) -> Result<Rows, StoreError> {
+async fn sorted(
+    files: &Files,
+    key: &[usize],
+    group: &[DataFile],
+    bytes_max: usize,
+    count: &Arc<AtomicU64>,
+) -> Result<Rows, StoreError> {
     let part = |number| {
-        let (files, key) = (files.clone(), key.to_vec());
+        let (files, key, count) = (files.clone(), key.to_vec(), count.clone());
         let share: Vec<DataFile> = group.iter().skip(number).step_by(workers()).cloned().collect();
         async move {
             let mut sorter = Sorter::new(&files.table, files.schema.clone(), key, bytes_max / workers())?;
-            let mut rows = one_by_one(&files, share);
+            let mut rows = one_by_one(&files, share, &count);
             while let Some(batch) = rows.try_next().await? {
                 sorter.push(batch)?;
             }

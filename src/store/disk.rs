@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,7 @@ impl Buffers {
     const FREE_BYTES_MAX: usize = 16 << 20;
 
     fn read(self: &Arc<Self>, file: &mut File, range: &Range<u64>) -> std::io::Result<Bytes> {
-        let length = usize::try_from(range.end.saturating_sub(range.start)).map_err(std::io::Error::other)?;
+        let length = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
         file.seek(SeekFrom::Start(range.start))?;
         if length < Self::BYTES_MIN {
             let mut bytes = vec![0; length];
@@ -124,12 +124,12 @@ impl Target {
             File::open(&self.file)?.sync_all()?;
             self.folders.iter().try_for_each(|folder| File::open(folder)?.sync_all())
         };
-        let failed = |source: BoxError| object_store::Error::Generic { store: "synced disk", source };
-        match tokio::task::spawn_blocking(sync).await {
-            Ok(done) => done.map_err(|e| failed(e.into())),
-            Err(e) => Err(failed(e.into())),
-        }
+        tokio::task::spawn_blocking(sync).await.map_err(failed)?.map_err(failed)
     }
+}
+
+fn failed(source: impl Into<BoxError>) -> object_store::Error {
+    object_store::Error::Generic { store: "synced disk", source: source.into() }
 }
 
 #[async_trait]
@@ -159,10 +159,17 @@ impl ObjectStore for Disk {
         let (file, wanted, buffers) = (self.inner.path_to_filesystem(location)?, ranges.to_vec(), self.buffers.clone());
         let read = tokio::task::spawn_blocking(move || {
             let mut file = File::open(file)?;
+            // What a broken file says of itself is not what memory is taken for.
+            let size = file.metadata()?.len();
+            if let Some(range) = wanted.iter().find(|range| range.start > range.end || range.end > size) {
+                let what = format!("bytes {} to {} were asked for, it has {size}", range.start, range.end);
+                return Err(std::io::Error::new(ErrorKind::UnexpectedEof, what));
+            }
             wanted.iter().map(|range| buffers.read(&mut file, range)).collect::<std::io::Result<Vec<_>>>()
         });
         match read.await {
             Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => Err(failed(error)),
             // Says what is wrong in its terms.
             _ => self.inner.get_ranges(location, ranges).await,
         }
@@ -254,7 +261,9 @@ mod tests {
         let disk = Disk::default();
         let path = |name: &str| Path::from_absolute_path(folder.path().join(name)).unwrap();
         disk.put(&path("short"), vec![1; 10].into()).await.unwrap();
-        for (name, range, is_there) in [("none", 0..10, false), ("short", 5..200_000, true), ("short", 50..60, true)] {
+        for (name, range, is_there) in
+            [("none", 0..10, false), ("short", 5..200_000, true), ("short", 0..1 << 62, true), ("short", 50..60, true)]
+        {
             let error = disk.get_ranges(&path(name), std::slice::from_ref(&range)).await.unwrap_err();
             assert_eq!(!matches!(error, object_store::Error::NotFound { .. }), is_there, "{error}");
         }

@@ -13,14 +13,14 @@ use parquet::basic::{Compression, Encoding};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
-use parquet::file::page_index::offset_index::PageLocation;
+use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use parquet::file::reader::SerializedPageReader;
 
 use super::encode::{Bounds, Chunk, PAGE_ROWS, PageFacts};
 use super::file::{FilePart, Opened};
 use super::{StoreError, types};
 
-/// As it is.
+/// The column and the file that it is of.
 #[derive(Clone, Copy)]
 pub(super) struct OldColumn<'a> {
     pub(super) file: &'a Opened,
@@ -56,8 +56,8 @@ impl OldColumn<'_> {
         FilePart { start: self.metadata().byte_range().0, bytes: self.bytes.clone() }
     }
 
-    pub(super) fn cut_short(&self) -> ParquetError {
-        ParquetError::EOF(format!("row group {} is cut short", self.group))
+    fn offset_index(&self) -> Option<&OffsetIndexMetaData> {
+        self.file.metadata.metadata().offset_index()?.get(self.group)?.get(self.leaf)
     }
 
     /// All of it. `None`: it is not known where its pages are.
@@ -66,12 +66,8 @@ impl OldColumn<'_> {
             bytes: vec![self.bytes.clone()],
             metadata: self.metadata().clone(),
             column_index: self.column_index().cloned().unwrap_or(ColumnIndexMetaData::NONE),
-            offset_index: self.file.metadata.metadata().offset_index()?.get(self.group)?.get(self.leaf)?.clone(),
+            offset_index: self.offset_index()?.clone(),
         })
-    }
-
-    fn locations(&self) -> Option<&Vec<PageLocation>> {
-        Some(self.file.metadata.metadata().offset_index()?.get(self.group)?.get(self.leaf)?.page_locations())
     }
 
     /// Its pages, of which those that `keeps_rows` may be copied. `None`: not enough is known of them.
@@ -79,7 +75,7 @@ impl OldColumn<'_> {
         if !matches!(self.metadata().compression(), Compression::ZSTD(_)) {
             return None;
         }
-        let (index, locations) = (self.column_index()?, self.locations()?);
+        let (index, locations) = (self.column_index()?, self.offset_index()?.page_locations());
         let start = i64::try_from(self.metadata().byte_range().0).ok()?;
         let ends = locations.iter().skip(1).map(|next| next.first_row_index).chain([i64::try_from(self.rows()).ok()?]);
         let page = |(number, (location, end)): (usize, (&PageLocation, i64))| {
@@ -95,7 +91,8 @@ impl OldColumn<'_> {
 
     /// Reads its pages one by one.
     pub(super) fn page_reader(&self) -> Result<SerializedPageReader<FilePart>, ParquetError> {
-        SerializedPageReader::new(Arc::new(self.part()), self.metadata(), self.rows(), self.locations().cloned())
+        let locations = self.offset_index().map(|index| index.page_locations().clone());
+        SerializedPageReader::new(Arc::new(self.part()), self.metadata(), self.rows(), locations)
     }
 
     fn reader(&self, batch_rows: usize, selection: Option<RowSelection>) -> Result<ParquetRecordBatchReader, ParquetError> {
@@ -137,10 +134,14 @@ impl OldColumn<'_> {
             let columns = batches.map(|batch| Ok(batch?.column(0).clone())).collect::<Result<Vec<_>, ParquetError>>()?;
             let columns: Vec<_> = columns.iter().map(|column| column.as_ref()).collect();
             let values = if columns.is_empty() { None } else { Some(concat(&columns)?).filter(|values| values.len() == count) };
-            values.ok_or_else(|| self.cut_short())
+            values.ok_or_else(|| cut_short(self.group))
         };
         types::cast(&self.file.table, field, &read().map_err(self.file.failed("read it"))?)
     }
+}
+
+pub(super) fn cut_short(group: usize) -> ParquetError {
+    ParquetError::EOF(format!("row group {group} is cut short"))
 }
 
 fn facts(index: &ColumnIndexMetaData, number: usize, page: &[u8], rows: usize) -> Option<PageFacts> {

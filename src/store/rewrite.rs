@@ -18,7 +18,7 @@ use roaring::RoaringTreemap;
 
 use super::encode::{self, Chunk, Codec, Column, PAGE_ROWS};
 use super::file::{Opened, columns_with_nan, parquet_error, unique};
-use super::old_column::OldColumn;
+use super::old_column::{OldColumn, cut_short};
 use super::output::Output;
 use super::splice::splice;
 use super::{DataFile, StoreError};
@@ -209,7 +209,7 @@ fn rewrite(
             anew.write(&values, codec).map_err(failed)?;
         }
         if end != piece.count {
-            return Err(failed(ParquetError::EOF(format!("row group {group} is cut short"))));
+            return Err(failed(cut_short(group)));
         }
         written.push(anew.close(codec).map_err(failed)?);
     }
